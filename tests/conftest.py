@@ -1,0 +1,68 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+def _run(arguments, **environment):
+    """Run Python in a process of its own, as a script would: no terminal, 100 columns."""
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "COLUMNS": "100", **environment},
+    )
+
+
+@pytest.fixture
+def run_python():
+    """Run a program text: `run_python(code, **environment)`."""
+    return lambda code, **environment: _run(["-c", code], **environment)
+
+
+@pytest.fixture
+def headsup():
+    """Run the program: `headsup("render", path, **environment)`."""
+    return lambda *arguments, **environment: _run(["-m", "headsup_cli", *arguments], **environment)
+
+
+@pytest.fixture
+def repository():
+    """The folder that holds pyproject.toml."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def toy_template():
+    """An egg of head size, cut open at the back, that fills the middle 94 % of the UV square."""
+    import numpy as np
+
+    from headsup_cli.template.template import Template
+
+    side = 17
+    v, u = np.meshgrid(np.linspace(0, 1, side), np.linspace(0, 1, side), indexing="ij")
+    azimuth, polar = (u - 0.5) * 2 * np.pi, np.pi * (0.08 + 0.84 * v)
+    vertices = np.stack(
+        [0.08 * np.sin(polar) * np.sin(azimuth), 0.12 * np.cos(polar), 0.1 * np.sin(polar) * np.cos(azimuth)], -1
+    ).reshape(-1, 3)
+    corner = np.arange(side * side).reshape(side, side)
+    a, b, c, d = (corner[:-1, :-1], corner[:-1, 1:], corner[1:, :-1], corner[1:, 1:])
+    faces = np.concatenate([np.stack(t, -1).reshape(-1, 3) for t in ((a, c, b), (b, c, d))]).astype(np.int32)
+    uvs = 0.015 + 0.97 * np.stack([u, v], -1).reshape(-1, 2)
+    return Template.with_hash(
+        name="toy",
+        vertices=vertices.astype(np.float32),
+        faces=faces,
+        uvs=uvs.astype(np.float32),
+        uv_faces=faces.copy(),
+        blendshapes=np.zeros((52, len(vertices), 3), np.float32),
+        landmarks={},
+        part_names=("skin",),
+        face_parts=np.zeros(len(faces), np.uint8),
+        regions={"face": np.ones(len(vertices), np.float32)},
+    )
