@@ -180,17 +180,20 @@ def test_reading_the_cached_one_needs_neither_anny_nor_solvers(template, run_pyt
     assert outcome.stdout.strip() == "[]", outcome.stderr
 
 
-def test_damaged_cache_is_built_anew(template, tmp_path, monkeypatch, capsys):
+def test_damaged_cache_is_built_anew(template, tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO")
     monkeypatch.setenv("HEADSUP_CACHE_DIR", str(tmp_path))
     load_template()
     (path,) = tmp_path.glob("template-*.npz")
-    assert "Built the default template" in capsys.readouterr().err
+    assert "built the default template" in caplog.text
     for damage in (path.read_bytes()[:-1000], b"", path.read_bytes().replace(b"\x00\x00\x80?", b"\x00\x00\x80@", 1)):
         path.write_bytes(damage)
+        caplog.clear()
         assert load_template().sha256 == template.sha256
-        assert "Built the default template" in capsys.readouterr().err
+        assert "built the default template" in caplog.text
+    caplog.clear()
     load_template()
-    assert capsys.readouterr().err == ""
+    assert caplog.text == ""
 
 
 def test_two_processes_may_build_at_once(template, tmp_path):

@@ -1,0 +1,243 @@
+"""The head frame, found from cameras and masks alone.
+
+Where the optical axes meet and what the masks enclose say where a head is; the pictures' upright and the side on which
+the body leaves them say which way is up; the template's outline, fitted from starts all around, says the rest.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float64
+from scipy.spatial.transform import Rotation
+
+from headsup_cli.preprocessing.silhouette_fit import Fit, HeadMesh, Silhouettes, mismatch, outline_distances, refine
+
+_YAW_STARTS = 12
+_START_VIEWS = 8  # enough to tell the starts apart; the winners are refined on all views
+_START_KERNELS_M = (0.05, 0.05, 0.04, 0.03, 0.02)
+_FINALISTS = 4
+_FINALIST_KERNELS_M = (0.03, 0.02, 0.02, 0.02)
+_LAST_KERNELS_M = (0.02,) * 15
+_MIN_VIEWS = 2  # below, silhouettes do not enclose anything
+_SAME_POSE_DEG = 30.0
+_SAME_UP_DEG = 40.0
+_POOR_MISMATCH = 0.1  # above, starts from another up are worth their time
+_DOUBTFUL_MISMATCH = 0.25  # above, say so
+_TILT_DEG = 25.0
+_AMBIGUOUS = 1.25  # ratio of mismatches below which the layout of the rig decides between two poses
+_HULL_HALF_SIDE_M = 0.4
+_HULL_CELLS = 40
+_HULL_AGREEMENT = 0.9  # share of the views that must see a cell covered, so that one bad mask does not carve all away
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class HeadFrame:
+    """Where the head is in the rig."""
+
+    rig_from_head: Float64[np.ndarray, "4 4"]  # rigid, metres
+    method: Literal["silhouettes", "cameras"]
+    template_scale: Float64[np.ndarray, " 3"]  # the subject's size over the template's along x, y, z
+    residual_m: float | None  # median distance between outlines
+
+
+def head_frame_from_cameras(cam_from_rig: Float64[np.ndarray, "c 4 4"]) -> HeadFrame:
+    """A rough head frame without masks: where the axes meet, upright as the pictures, facing the mean camera."""
+    centre, up = convergence_point(cam_from_rig), _image_up(cam_from_rig)
+    forward = _camera_centres(cam_from_rig).mean(0) - centre
+    rotation = _upright(up, forward)
+    return HeadFrame(_rigid(rotation, centre), "cameras", np.ones(3), None)
+
+
+def find_head_frame(views: Silhouettes, mesh: HeadMesh) -> HeadFrame:
+    """Fit the template to the silhouettes from many starts and return the frame of the best fit.
+
+    The order of evidence for front against back: the outlines (nose and chin against the back of the head); where they
+    fit both ways about as well, the side on which the rig has its cameras.
+
+    Args:
+        views: The silhouettes; views without any subject may be among them.
+        mesh: The template, whose frame is the head frame by definition.
+    """
+    used = np.flatnonzero(views.masks.any((1, 2)))
+    if len(used) < _MIN_VIEWS:
+        logger.warning("fewer than %d masks show a subject: the head frame is rough", _MIN_VIEWS)
+        return head_frame_from_cameras(views.cam_from_rig)
+    views = views[used]
+    hull = _visual_hull(views)
+    fits: list[tuple[float, Fit]] = []
+    for likely_ups in (_expected_ups, _tilted_ups, _odd_ups):
+        for up in likely_ups(views):
+            fits += _fits_around(up, hull, views, mesh)
+        fits.sort(key=_mismatch_of)
+        if fits[0][0] < _POOR_MISMATCH:
+            break
+    refined = [refine(fit, mesh, views, _FINALIST_KERNELS_M, "proportions") for _, fit in _distinct(fits)[:_FINALISTS]]
+    chosen = _chosen(sorted(((mismatch(fit, mesh, views), fit) for fit in refined), key=_mismatch_of), views)
+    best = refine(chosen, mesh, views, _LAST_KERNELS_M, "proportions")
+    score = mismatch(best, mesh, views)
+    if score > _DOUBTFUL_MISMATCH:
+        logger.warning("the masks look little like a head (mismatch %.2f): check the head frame", score)
+    distances = np.abs(outline_distances(best, mesh, views))
+    residual_m = float(np.median(distances)) if len(distances) else None
+    return HeadFrame(_rigid(best.rotation, best.translation), "silhouettes", best.scale, residual_m)
+
+
+def convergence_point(cam_from_rig: Float64[np.ndarray, "c 4 4"]) -> Float64[np.ndarray, " 3"]:
+    """The point nearest to all optical axes, in the cameras' unit; a metre ahead where they are parallel."""
+    centres, axes = _camera_centres(cam_from_rig), cam_from_rig[:, 2, :3]
+    across = np.eye(3) - axes[:, :, None] * axes[:, None]  # [c, 3, 3]
+    ahead = centres.mean(0) + axes.mean(0)
+    damping = 1e-3 * np.eye(3)
+    return np.linalg.solve(across.sum(0) + damping, (across @ centres[..., None]).sum(0)[:, 0] + damping @ ahead)
+
+
+def _visual_hull(views: Silhouettes) -> Float64[np.ndarray, "n 3"]:
+    """Centres of the grid cells that the masks enclose, rig's world."""
+    offsets = np.linspace(-_HULL_HALF_SIDE_M, _HULL_HALF_SIDE_M, _HULL_CELLS)
+    grid = np.stack(np.meshgrid(offsets, offsets, offsets, indexing="ij"), -1).reshape(-1, 3)
+    grid = grid + convergence_point(views.cam_from_rig)
+    seen, covered = np.zeros(len(grid)), np.zeros(len(grid))
+    height, width = views.masks.shape[1:]
+    for index in range(len(views.cameras)):
+        points = grid @ views.cam_from_rig[index, :3, :3].T + views.cam_from_rig[index, :3, 3]
+        homogeneous = points @ views.K[index].T
+        x, y = np.floor(homogeneous[:, :2] / np.maximum(homogeneous[:, 2:], 1e-6)).clip(-1, 1 << 20).astype(int).T
+        inside = (points[:, 2] > 0) & (x >= 0) & (x < width) & (y >= 0) & (y < height)
+        inside[inside] = views.border_distance[index, y[inside], x[inside]] > 0
+        seen += inside
+        covered[inside] += views.masks[index, y[inside], x[inside]]
+    enclosed = (seen >= max(2, len(views.cameras) / 2)) & (covered >= _HULL_AGREEMENT * seen)
+    return grid[enclosed] if enclosed.any() else grid[[len(grid) // 2]]
+
+
+def _expected_ups(views: Silhouettes) -> list[Float64[np.ndarray, " 3"]]:
+    """Up as the pictures have it, and away from where the body leaves them if that differs."""
+    ups = [_image_up(views.cam_from_rig)]
+    away = np.zeros(3)
+    for index, mask in enumerate(views.masks):
+        cut = mask & (views.border_distance[index] == 1)
+        if cut.any():
+            rows_columns = np.argwhere(mask).mean(0) - np.argwhere(cut).mean(0)
+            direction = np.array([rows_columns[1], rows_columns[0], 0.0]) @ views.cam_from_rig[index, :3, :3]
+            away += direction / max(float(np.linalg.norm(direction)), 1e-9)
+    if away.any():
+        away /= np.linalg.norm(away)
+        if _angle_deg(away, ups[0]) > _SAME_UP_DEG:
+            ups.append(away)
+    return ups
+
+
+def _tilted_ups(views: Silhouettes) -> list[Float64[np.ndarray, " 3"]]:
+    """Up for heads that nod or lean."""
+    up = _image_up(views.cam_from_rig)
+    level = _upright(up, views.cam_from_rig[0, 0, :3])[:, [0, 2]].T  # two horizontal axes
+    return [
+        Rotation.from_rotvec(np.radians(angle) * axis).apply(up) for axis in level for angle in (-_TILT_DEG, _TILT_DEG)
+    ]
+
+
+def _odd_ups(views: Silhouettes) -> list[Float64[np.ndarray, " 3"]]:
+    """Up if the cameras hang on their side or upside down."""
+    sideways = views.cam_from_rig[:, 0, :3].mean(0)
+    sideways = sideways / max(float(np.linalg.norm(sideways)), 1e-9)
+    return [-_image_up(views.cam_from_rig), sideways, -sideways]
+
+
+def _fits_around(
+    up: Float64[np.ndarray, " 3"], hull: Float64[np.ndarray, "n 3"], views: Silhouettes, mesh: HeadMesh
+) -> list[tuple[float, Fit]]:
+    """Fits of one scale from starts all around `up`, each with its mismatch."""
+    views = views[_spread(views, _START_VIEWS)].halved()
+    base = _upright(up, views.cam_from_rig[0, 0, :3])
+    own = mesh.vertices[mesh.vertices[:, 1] > mesh.chin_height_m]
+    own_middle, crown = (own.max(0) + own.min(0)) / 2, own[:, 1].max()
+    heights = hull @ up
+    top = np.percentile(heights, 99.5)
+    head = hull[heights > top - (crown - mesh.chin_height_m)]
+    middle = (np.percentile(head, 98, axis=0) + np.percentile(head, 2, axis=0)) / 2
+    fits = []
+    for yaw in 360.0 / _YAW_STARTS * np.arange(_YAW_STARTS):
+        rotation = base @ Rotation.from_euler("y", yaw, degrees=True).as_matrix()
+        translation = middle - rotation @ own_middle
+        translation += up * (top - crown - translation @ up)
+        fit = refine(Fit(rotation, translation, np.ones(3)), mesh, views, _START_KERNELS_M, "size")
+        fits.append((mismatch(fit, mesh, views), fit))
+    return fits
+
+
+def _distinct(fits: list[tuple[float, Fit]]) -> list[tuple[float, Fit]]:
+    """The best of each group of like poses."""
+    kept: list[tuple[float, Fit]] = []
+    for score, fit in fits:
+        turns = [Rotation.from_matrix(fit.rotation.T @ other.rotation).magnitude() for _, other in kept]
+        if all(np.degrees(turn) > _SAME_POSE_DEG for turn in turns):
+            kept.append((score, fit))
+    return kept
+
+
+def _chosen(ranked: list[tuple[float, Fit]], views: Silhouettes) -> Fit:
+    """The best fit, or where one facing the other way is about as good, the one facing more cameras."""
+    score, best = ranked[0]
+    candidates = [
+        fit
+        for rival_score, fit in ranked
+        if fit is best
+        or (rival_score < _AMBIGUOUS * score and _angle_deg(fit.rotation[:, 2], best.rotation[:, 2]) > 90)
+    ]
+    if len(candidates) > 1:
+        logger.warning("the outlines do not tell front from back; the side with more cameras is taken for the front")
+    towards = _camera_centres(views.cam_from_rig).mean(0) - best.translation
+    return max(candidates, key=lambda fit: float(fit.rotation[:, 2] @ towards))
+
+
+def _spread(views: Silhouettes, count: int) -> list[int]:
+    """Indices of at most `count` views that see the subject from sides as different as can be."""
+    axes = views.cam_from_rig[:, 2, :3]
+    chosen = [0]
+    while len(chosen) < min(count, len(axes)):
+        chosen.append(int((axes @ axes[chosen].T).max(1).argmin()))
+    return sorted(chosen)
+
+
+def _image_up(cam_from_rig: Float64[np.ndarray, "c 4 4"]) -> Float64[np.ndarray, " 3"]:
+    """The direction that is up in the pictures of most cameras."""
+    ups = -cam_from_rig[:, 1, :3]  # image y points down
+    mean = ups.mean(0)
+    for _ in range(5):  # towards the median, so that a camera hung upside down has no say
+        weights = 1 / np.maximum(np.linalg.norm(ups - mean, axis=1), 1e-3)
+        mean = (ups * weights[:, None]).sum(0) / weights.sum()
+    norm = float(np.linalg.norm(mean))
+    return mean / norm if norm > 1e-6 else ups[0]
+
+
+def _upright(up: Float64[np.ndarray, " 3"], forward: Float64[np.ndarray, " 3"]) -> Float64[np.ndarray, "3 3"]:
+    """The rotation whose y axis is `up` and whose z axis is as near to `forward` as that allows."""
+    forward = forward - up * (forward @ up)
+    if np.linalg.norm(forward) < 1e-6:
+        forward = np.cross(up, np.eye(3)[np.abs(up).argmin()])
+    forward = forward / np.linalg.norm(forward)
+    return np.stack([np.cross(up, forward), up, forward], 1)
+
+
+def _rigid(rotation: Float64[np.ndarray, "3 3"], translation: Float64[np.ndarray, " 3"]) -> Float64[np.ndarray, "4 4"]:
+    transform = np.eye(4)
+    transform[:3, :3], transform[:3, 3] = rotation, translation
+    return transform
+
+
+def _camera_centres(cam_from_rig: Float64[np.ndarray, "c 4 4"]) -> Float64[np.ndarray, "c 3"]:
+    return -np.einsum("cji,cj->ci", cam_from_rig[:, :3, :3], cam_from_rig[:, :3, 3])
+
+
+def _mismatch_of(scored: tuple[float, Fit]) -> float:
+    return scored[0]
+
+
+def _angle_deg(first: Float64[np.ndarray, " 3"], second: Float64[np.ndarray, " 3"]) -> float:
+    return float(np.degrees(np.arccos(np.clip(first @ second, -1, 1))))

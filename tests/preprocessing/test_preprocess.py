@@ -1,0 +1,168 @@
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from headsup_cli.cameras.trajectories import look_at
+from headsup_cli.capture.capture import validate_capture, write_capture
+from headsup_cli.capture.rig_dump import RigCamera
+from headsup_cli.capture.rigs import native
+from headsup_cli.capture.rigs.detection import read_rig_dump
+from headsup_cli.errors import InputError
+from headsup_cli.preprocessing.preprocess import PreprocessOptions, preprocess_rig
+from headsup_cli.runtime.hashing import sha256_of
+from headsup_cli.runtime.progress import StageTimes
+
+WIDTH, HEIGHT = 60, 80
+FULL = PreprocessOptions()
+
+
+def _cameras():
+    eyes = torch.tensor([[-0.5, 0.1, 0.9], [0.0, -0.1, 1.0], [0.6, 0.0, 0.8], [0.2, 0.5, 0.9]], dtype=torch.float64)
+    poses = look_at(eyes, torch.zeros(3, dtype=torch.float64), torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64))
+    K = np.array([[180.0, 0, 30.2], [0, 181, 39.7], [0, 0, 1]])
+    dist = np.array([-0.15, 0.1, 0.001, 0.0, 0.0])
+    return {f"c{i}": RigCamera(f"c{i}", K, dist, pose, WIDTH, HEIGHT) for i, pose in enumerate(poses.numpy())}
+
+
+def _write_calibration(folder: Path, per_metre: float = 1.0):
+    native.write_calibration(folder / "calibration.json", _cameras())
+    if per_metre != 1.0:
+        content = json.loads((folder / "calibration.json").read_text())
+        content["units"] = {1000.0: "mm"}[per_metre]
+        for camera in content["cameras"].values():
+            camera["t"] = [per_metre * x for x in camera["t"]]
+        (folder / "calibration.json").write_text(json.dumps(content))
+
+
+def _pictures():
+    """A skin-coloured oval before a wall, its mask, and the wall alone."""
+    rng = np.random.default_rng(0)
+    mask = cv2.ellipse(np.zeros((HEIGHT, WIDTH), np.uint8), (30, 40), (16, 23), 0, 0, 360, 255, -1)
+    wall = cv2.GaussianBlur(rng.integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8), (0, 0), 3)
+    return np.where(mask[..., None] > 0, np.uint8([220, 170, 150]), wall), mask, wall
+
+
+def _write_dump(folder, subject_shown_by="masks", frames=(None,), per_metre=1.0):
+    image, mask, wall = _pictures()
+    for frame in frames:
+        masks = dict.fromkeys(_cameras(), mask) if subject_shown_by == "masks" else None
+        native.write_rig_frame(folder, dict.fromkeys(_cameras(), image), masks, frame=frame)
+    if subject_shown_by == "plates":
+        native.write_backgrounds(folder, dict.fromkeys(_cameras(), wall))
+    _write_calibration(folder, per_metre)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return _write_dump(tmp_path_factory.mktemp("rigs") / "anna", per_metre=1000.0)
+
+
+@pytest.fixture(scope="module")
+def times():
+    return StageTimes()
+
+
+@pytest.fixture(scope="module")
+def capture(folder, toy_template, times):
+    return preprocess_rig(read_rig_dump(folder), FULL, toy_template, times=times)
+
+
+def test_capture_projects_as_the_rig_does(capture, folder):
+    """A point of the head frame, by way of the rig's world, its own camera and the lens: the same pixel."""
+    head_points = np.random.default_rng(1).uniform(-0.08, 0.08, (20, 3))
+    rig_points_m = (head_points @ capture.rig_from_head[:3, :3].T + capture.rig_from_head[:3, 3]) / 1000
+    for name, rig_camera in read_rig_dump(folder).cameras.items():
+        camera = capture.cameras[name]
+        by_capture = (head_points @ camera.cam_from_head[:3, :3].T + camera.cam_from_head[:3, 3]) @ camera.K.T
+        by_capture = by_capture[:, :2] / by_capture[:, 2:]
+        rotation, _ = cv2.Rodrigues(rig_camera.cam_from_rig[:3, :3])
+        distorted, _ = cv2.projectPoints(
+            rig_points_m, rotation, rig_camera.cam_from_rig[:3, 3], camera.original.K, camera.original.dist
+        )
+        straight = cv2.undistortPoints(distorted, camera.original.K, camera.original.dist, P=camera.K)[:, 0]
+        np.testing.assert_allclose(by_capture, straight, atol=0.02)
+
+
+def test_capture_survives_disk(capture, tmp_path):
+    write_capture(capture, tmp_path / "anna")
+    again = validate_capture(tmp_path / "anna")
+    assert again.subject == "anna"
+    assert again.head_frame == capture.head_frame
+    view = capture.frames[native.ONLY_FRAME].views["c1"]
+    np.testing.assert_array_equal(again.frames[native.ONLY_FRAME].views["c1"].load_image(), view.image)
+
+
+def test_provenance_and_times(capture, folder, times):
+    recorded = capture.provenance.inputs_sha256
+    assert recorded["calibration.json"] == sha256_of(folder / "calibration.json")
+    assert len(recorded) == 1 + 4 + 4
+    assert capture.provenance.options == {"size": 1000, "crop": "none", "frames": None}
+    assert list(times.seconds) == ["read, mask and undistort", "find head frame", "crop and resize"]
+
+
+def test_plates_mask_as_given_masks_do(capture, tmp_path, toy_template):
+    dump = read_rig_dump(_write_dump(tmp_path / "anna", "plates"))
+    by_plates = preprocess_rig(dump, FULL, toy_template).frames[native.ONLY_FRAME].views["c0"].load_mask() > 0.5
+    given = capture.frames[native.ONLY_FRAME].views["c0"].load_mask() > 0.5
+    assert (by_plates & given).sum() / (by_plates | given).sum() > 0.95
+
+
+def test_without_masks_and_plates_the_cameras_decide(tmp_path, toy_template, caplog):
+    capture = preprocess_rig(read_rig_dump(_write_dump(tmp_path / "a", "nothing")), FULL, toy_template)
+    assert capture.head_frame.method == "cameras"
+    assert capture.frames[native.ONLY_FRAME].views["c0"].load_mask() is None
+    assert "no masks and no clean plates" in caplog.text
+
+
+def test_size_and_crop(folder, capture, toy_template):
+    small = preprocess_rig(read_rig_dump(folder), PreprocessOptions(size=40, crop="subject"), toy_template)
+    whole = capture.cameras["c0"]
+    camera, view = small.cameras["c0"], small.frames[native.ONLY_FRAME].views["c0"]
+    assert view.load_image().shape == (camera.height, camera.width, 3) == (40, camera.width, 3)
+    assert camera.width < 40 * 0.8
+    assert view.load_mask()[[0, -1]].max() == 0
+    mask = capture.frames[native.ONLY_FRAME].views["c0"].load_mask()
+
+    def middle_ray(mask, K):
+        rows, columns = np.nonzero(mask > 0.5)
+        return (np.array([columns.mean(), rows.mean()]) + 0.5 - K[:2, 2]) / K[[0, 1], [0, 1]]
+
+    np.testing.assert_allclose(middle_ray(view.load_mask(), camera.K), middle_ray(mask, whole.K), atol=0.002)
+
+
+def test_neutral_frame_comes_first_and_frames_can_be_chosen(tmp_path, toy_template):
+    folder = _write_dump(tmp_path / "a", "nothing", frames=("browsUp", "neutral", "smile"))
+    native.write_expressions(folder, {"browsUp": {"browInnerUp": 1.0}, "neutral": {}})
+    dump = read_rig_dump(folder)
+    assert list(preprocess_rig(dump, FULL, toy_template).frames) == ["neutral", "browsUp", "smile"]
+    chosen = preprocess_rig(dump, PreprocessOptions(frames=("browsUp",)), toy_template)
+    assert chosen.frames["browsUp"].expression == {"browInnerUp": 1.0}
+    with pytest.raises(InputError, match="'frown'"):
+        preprocess_rig(dump, PreprocessOptions(frames=("frown",)), toy_template)
+
+
+def test_unreadable_view_is_left_out_while_others_remain(tmp_path, toy_template, caplog):
+    folder = _write_dump(tmp_path / "a", "nothing")
+    pictures = sorted((folder / "images").iterdir())
+    for path in pictures[:3]:
+        path.write_bytes(path.read_bytes()[:300])
+    capture = preprocess_rig(read_rig_dump(folder), FULL, toy_template)
+    assert list(capture.cameras) == list(capture.frames[native.ONLY_FRAME].views) == ["c3"]
+    assert set(capture.provenance.left_out) == {f"{native.ONLY_FRAME}/c{i}" for i in range(3)}
+    assert "view of camera c0 is left out" in caplog.text
+    pictures[3].write_bytes(b"")
+    with pytest.raises(InputError, match="without usable picture"):
+        preprocess_rig(read_rig_dump(folder), FULL, toy_template)
+
+
+def test_view_without_mask_among_masked_ones_is_left_out(tmp_path, toy_template):
+    folder = _write_dump(tmp_path / "a")
+    (folder / "masks/c2.png").unlink()
+    capture = preprocess_rig(read_rig_dump(folder), FULL, toy_template)
+    assert "c2" not in capture.cameras
+    assert "no mask" in capture.provenance.left_out[f"{native.ONLY_FRAME}/c2"]
