@@ -1,0 +1,258 @@
+"""The rasteriser for machines without a GPU: numba kernels on all cores, with an analytic backward."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from headsup_cli.cameras.camera import Cameras
+from headsup_cli.errors import InputError
+from headsup_cli.gaussians.gaussians import Gaussians
+from headsup_cli.rendering.backend import RenderOutput, RenderSettings
+from headsup_cli.rendering.binning_kernels import fill_tiles, sort_and_count
+from headsup_cli.rendering.buffers import BufferPool
+from headsup_cli.rendering.compositing_kernels import GRID, PADDING, composite, composite_backward
+from headsup_cli.rendering.layout import CAMERA, CHUNK, GROUPS_PER_CHUNK, ROW, TILE
+from headsup_cli.rendering.projection_kernels import backpropagate_views, project_views
+from headsup_cli.runtime.threads import run_shared
+
+_ROWS_AT_ONCE = 4_000_000  # Gaussians times views projected together: bounds the memory a call needs (256 MB of rows)
+_ATTRIBUTES = ("means", "quats", "scales", "opacities", "colours or sh")
+_pool = BufferPool()
+
+
+def render_on_cpu(
+    gaussians: Gaussians,
+    cameras: Cameras,
+    colours: Float[Tensor, "n k 3"],
+    sh_degree: int | None,
+    background: Float[Tensor, "c #h #w 3"] | None,
+    settings: RenderSettings,
+) -> RenderOutput:
+    """Draw on all cores; see `Backend`. Computes in float64 where the means are float64, else in float32."""
+    dtype = torch.float64 if gaussians.means.dtype == torch.float64 else torch.float32
+    attributes = (gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities, colours)
+    rgb, alpha, depth = _Rasterise.apply(
+        *(tensor.to(dtype) for tensor in attributes),
+        None if background is None else background.to(dtype),
+        _camera_rows(cameras, dtype),
+        (cameras.width, cameras.height),
+        -1 if sh_degree is None else sh_degree,
+        settings,
+    )
+    return RenderOutput(rgb, alpha, depth)
+
+
+def _camera_rows(cameras: Cameras, dtype: torch.dtype) -> np.ndarray:
+    """One row per view, as `layout` has it."""
+    pose, K = cameras.cam_from_world.double(), cameras.K.double()
+    parts = (
+        pose[:, :3, :3].flatten(1),
+        pose[:, :3, 3],
+        torch.stack([K[:, 0, 0], K[:, 1, 1], K[:, 0, 2], K[:, 1, 2]], 1),
+        torch.linalg.inv(pose)[:, :3, 3],
+        K.new_zeros(len(cameras), 1),
+    )
+    return torch.cat(parts, 1).to(dtype).numpy().reshape(len(cameras), CAMERA)
+
+
+def _run(kernel: Any, *arguments: Any) -> None:
+    """A kernel on as many threads as torch uses."""
+    tickets = np.zeros(1, np.int64)
+    threads = torch.get_num_threads() if kernel.signatures else 1  # the first call compiles
+    run_shared(lambda: kernel(tickets, *arguments), threads)
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """The inputs as flat arrays."""
+
+    means: np.ndarray
+    quats: np.ndarray
+    scales: np.ndarray
+    opacities: np.ndarray
+    coefficients: np.ndarray
+    degree: int  # -1: the coefficients are colours
+    width: int
+    height: int
+    numbers: np.ndarray  # the scalar settings, as `layout` has them
+    max_alpha: float
+
+    @property
+    def tiles(self) -> tuple[int, int]:
+        """Across and down."""
+        return -(-self.width // TILE), -(-self.height // TILE)
+
+
+@dataclass(frozen=True)
+class _Views:
+    """What projecting and sorting a few views has found out: what both directions of compositing read."""
+
+    cameras: np.ndarray  # [v, CAMERA]
+    rows: np.ndarray  # [v, n * ROW], filled only where something is visible
+    ints: np.ndarray  # the same memory
+    group_bits: np.ndarray  # [v, n / 16]
+    group_first: np.ndarray  # [v, n / 16]
+    slot_bases: np.ndarray  # [v, chunks]
+    starts: np.ndarray  # [v * tiles + 1]
+    entries: np.ndarray  # [starts[-1]], and padding
+
+    @property
+    def row_count(self) -> int:
+        """Rows per view, filled or not."""
+        return self.rows.shape[1] // ROW
+
+
+def _prepare(scene: _Scene, cameras: np.ndarray) -> _Views:
+    """Project, sort and bin."""
+    views, n = len(cameras), scene.opacities.size
+    chunks = -(-n // CHUNK)
+    length, groups = chunks * CHUNK, chunks * GROUPS_PER_CHUNK
+    dtype = scene.means.dtype
+    rows = _pool.take((views, length * ROW), dtype)
+    ints = rows.view(np.int32 if dtype == np.float32 else np.int64)
+    keys, rectangles = _pool.take((views, length), np.uint32), _pool.take((views, length, 4), np.int16)
+    group_bits, group_first = _pool.take((views, groups), np.uint16), _pool.take((views, groups), np.int32)
+    counts, flags = np.zeros((views, chunks, 2), np.int64), np.zeros(len(_ATTRIBUTES), np.int64)
+    _run(
+        project_views, scene.means, scene.quats, scene.scales, scene.opacities, scene.coefficients, scene.degree,
+        cameras, scene.numbers, rows, ints, keys, rectangles, group_bits, group_first, counts, flags,
+    )  # fmt: skip
+    _refuse_non_finite(scene, flags)
+    wide, high = scene.tiles
+    bands = min(torch.get_num_threads(), high)
+    order, pairs = _pool.take((views, length), np.int32), _pool.take((views, 2, length), np.uint64)
+    tile_counts = _pool.take((views, wide * high), np.int64)
+    _run(sort_and_count, bands, wide, high, counts, keys, rectangles, pairs, order, tile_counts)
+    starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(tile_counts)])
+    entries = _pool.take((int(starts[-1]) + PADDING,), np.int32)
+    entries[-PADDING:] = 0
+    cursors = starts[:-1].reshape(views, -1).copy()
+    _run(fill_tiles, bands, wide, high, counts, rectangles, order, cursors, entries)
+    slots = counts[:, :, 1].reshape(-1)
+    slot_bases = (np.cumsum(slots) - slots).reshape(views, chunks)
+    return _Views(cameras, rows, ints, group_bits, group_first, slot_bases, starts, entries)
+
+
+def _refuse_non_finite(scene: _Scene, flags: np.ndarray) -> None:
+    for name, flag in zip(_ATTRIBUTES, flags, strict=True):
+        if flag:
+            arrays = (scene.means, scene.quats, scene.scales, scene.opacities, scene.coefficients)
+            array = arrays[_ATTRIBUTES.index(name)].reshape(scene.opacities.size, -1)
+            first = int(np.flatnonzero(~np.isfinite(array).all(1))[0])
+            found = f"not finite at Gaussian {first}"
+            raise InputError("gaussians", field=name, found=found, expected="finite numbers", remedy="mend or drop it")
+
+
+def _composite(scene: _Scene, views: _Views, background: np.ndarray, images: list[np.ndarray]) -> None:
+    """Fill rgb, alpha and depth of the views."""
+    pixels = background.size // (3 * len(views.cameras))
+    _run(
+        composite, *scene.tiles, scene.numbers, scene.max_alpha, views.row_count, views.rows.reshape(-1), views.starts, views.entries,
+        GRID.astype(scene.means.dtype), background.reshape(-1), pixels, *(image.reshape(-1) for image in images),
+    )  # fmt: skip
+
+
+def _composite_backward(
+    scene: _Scene, views: _Views, images: list[np.ndarray], d_images: list[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The splats' gradients, a slot per splat and tile, and which slots are written."""
+    intersections = int(views.starts[-1])
+    slots, written = _pool.take((intersections * ROW,), scene.means.dtype), _pool.take((intersections,), np.uint8)
+    written.fill(0)
+    _run(
+        composite_backward, *scene.tiles, scene.numbers, scene.max_alpha, views.row_count, views.rows.reshape(-1), views.ints.reshape(-1),
+        views.starts,
+        views.entries, GRID.astype(scene.means.dtype), views.slot_bases,
+        *(image.reshape(-1) for image in images),
+        *(part for image in d_images for part in (image.size > 0, image.reshape(-1))), slots, written,
+    )  # fmt: skip
+    return slots, written
+
+
+def _groups(views: int, gaussians: int) -> list[slice]:
+    """The views, in groups that are projected together."""
+    size = max(1, _ROWS_AT_ONCE // max(gaussians, 1))
+    return [slice(start, min(start + size, views)) for start in range(0, views, size)]
+
+
+class _Rasterise(torch.autograd.Function):
+    """Gaussians to images."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, means: Tensor, quats: Tensor, scales: Tensor, opacities: Tensor, colours: Tensor,
+        background: Tensor | None, cameras: np.ndarray, size: tuple[int, int], degree: int, settings: RenderSettings,
+    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+        attributes = (means, quats, scales, opacities, colours)
+        flat = [_flat(tensor) for tensor in attributes]
+        width, height = size
+        numbers = np.array(
+            [
+                settings.near_m, settings.far_m, settings.radius_clip_px, settings.eps2d,
+                settings.mode == "antialiased", width, height,
+            ],
+            flat[0].dtype,
+        )  # fmt: skip
+        scene = _Scene(*flat, degree, width, height, numbers, settings.max_alpha)
+        images = [_pool.take((len(cameras), height, width, channels), flat[0].dtype) for channels in (3, 1, 1)]
+        keep = any(ctx.needs_input_grad[:5])
+        plain = np.zeros(0, flat[0].dtype) if background is None else background.detach().contiguous().numpy()
+        kept = []
+        for part in _groups(len(cameras), len(means)):
+            views = _prepare(scene, cameras[part])
+            _composite(scene, views, plain[part] if plain.size else plain, [image[part] for image in images])
+            if keep:
+                kept.append((part, views))
+        outputs = tuple(torch.from_numpy(image) for image in images)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*attributes, *outputs)
+        ctx.scene, ctx.kept = scene, kept
+        ctx.background_shape = None if background is None else background.shape
+        return outputs
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        *attributes, rgb, alpha, depth = ctx.saved_tensors
+        d_background = None
+        if ctx.background_shape is not None and ctx.needs_input_grad[5] and gradients[0] is not None:
+            d_background = ((1 - alpha) * gradients[0]).sum_to_size(ctx.background_shape)
+        if not any(ctx.needs_input_grad[:5]):
+            return (None,) * 5 + (d_background,) + (None,) * 4
+        scene: _Scene = ctx.scene
+        d_attributes = [_pool.take(tuple(tensor.shape), scene.means.dtype) for tensor in attributes]
+        empty = np.zeros(0, scene.means.dtype)
+        d_images = [empty if g is None else g.contiguous().numpy() for g in gradients]
+        images = [image.numpy() for image in (rgb, alpha, depth)]
+        for part, views in ctx.kept:
+            _backpropagate(scene, views, part, images, d_images, d_attributes)
+        if not ctx.kept:
+            for array in d_attributes:
+                array.fill(0)
+        return (*(torch.from_numpy(array) for array in d_attributes), d_background, *(None,) * 4)
+
+
+def _backpropagate(
+    scene: _Scene,
+    views: _Views,
+    part: slice,
+    images: list[np.ndarray],
+    d_images: list[np.ndarray],
+    d_attributes: list[np.ndarray],
+) -> None:
+    """Add the gradients of some views to `d_attributes`, or write them where these are the first views."""
+    d_part = [image[part] if image.size else image for image in d_images]
+    slots, written = _composite_backward(scene, views, [image[part] for image in images], d_part)
+    _run(
+        backpropagate_views, scene.means, scene.quats, scene.scales, scene.opacities, scene.coefficients, scene.degree,
+        views.cameras, scene.numbers, views.ints, views.group_bits, views.group_first, views.slot_bases, slots,
+        written, int(part.start > 0), *(array.reshape(-1) for array in d_attributes),
+    )  # fmt: skip
+
+
+def _flat(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().contiguous().numpy().reshape(-1)
