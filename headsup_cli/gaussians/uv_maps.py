@@ -88,7 +88,7 @@ class TexelAnchors:
 
     def gather(self, attribute: Float[Tensor, "r r ..."]) -> Float[Tensor, "n ..."]:
         """The values of a map at the texels inside the islands."""
-        return attribute.flatten(0, 1)[self.index]
+        return attribute.flatten(0, 1).index_select(0, self.index)
 
     def scatter(self, values: Float[Tensor, "n ..."]) -> Float[Tensor, "r r ..."]:
         """A map with `values` inside the islands and zero elsewhere."""

@@ -1,0 +1,113 @@
+"""Checkpoints: weights as safetensors, everything else as readable JSON beside them. Never pickle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from headsup_cli.config_files.json_config import load_json_config
+from headsup_cli.config_files.schema import StrictModel
+from headsup_cli.errors import InputError, MissingDependencyError
+from headsup_cli.model.config import ModelConfig
+from headsup_cli.model.head_model import HeadModel
+from headsup_cli.runtime.atomic import atomic_path, atomic_write_text
+from headsup_cli.template.template import Template
+
+DEFAULT_CHECKPOINT = Path(__file__).parent / "weights" / "small.safetensors"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model with where it came from."""
+
+    model: HeadModel
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+class _CheckpointFile(StrictModel, populate_by_name=True):
+    """The JSON beside the weights."""
+
+    schema_: Literal["headsup-checkpoint/1"] = Field(alias="schema")
+    model: ModelConfig
+    template: str
+    template_sha256: str
+    provenance: dict[str, Any]
+
+
+def save_checkpoint(
+    path: Path,
+    model: HeadModel,
+    template: Template,
+    *,
+    provenance: Mapping[str, Any],
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Write `path` (safetensors) and the JSON of the same name, each atomically, the JSON first.
+
+    Args:
+        path: Ends in `.safetensors`.
+        model: Whose parameters to write.
+        template: The one it was trained on.
+        provenance: Program version, seed, data, steps: whatever made these weights.
+        dtype: Of the stored weights; bfloat16 halves the file.
+    """
+    file = _CheckpointFile(
+        schema_="headsup-checkpoint/1",
+        model=model.config,
+        template=template.name,
+        template_sha256=template.sha256,
+        provenance=dict(provenance),
+    )
+    atomic_write_text(path.with_suffix(".json"), file.model_dump_json(by_alias=True, indent=1) + "\n")
+    weights = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
+    with atomic_path(path) as temporary:
+        save_file(weights, temporary)
+
+
+def load_checkpoint(path: Path | None, template: Template, device: torch.device | str = "cpu") -> Checkpoint:
+    """Read a model; no code in the file is ever run.
+
+    Args:
+        path: The `.safetensors` file; the weights that ship with headsup by default.
+        template: The one at hand; its UV layout must be the checkpoint's.
+        device: Where to put the model.
+
+    Raises:
+        InputError: A file is missing or damaged, or was trained on another template.
+    """
+    path = path or DEFAULT_CHECKPOINT
+    if path == DEFAULT_CHECKPOINT and not path.exists():
+        raise MissingDependencyError(f"{path}: the default weights are missing; install headsup again.")
+    file = load_json_config(path.with_suffix(".json"), _CheckpointFile)
+    if file.template_sha256 != template.sha256:
+        raise InputError(
+            path,
+            field="template",
+            found=f"{file.template} ({file.template_sha256[:12]})",
+            expected=f"{template.name} ({template.sha256[:12]})",
+            remedy="use weights that were trained on this template, or unset HEADSUP_TEMPLATE",
+        )
+    model = HeadModel(file.model, template)
+    try:
+        weights = {name: tensor.float() for name, tensor in load_file(path).items()}
+        model.load_state_dict(weights)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise InputError(
+            path,
+            found=f"unusable ({str(error).splitlines()[0]})",
+            expected="the weights that its JSON describes",
+            remedy="copy the checkpoint again",
+        ) from error
+    broken = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise InputError(
+            path, field=broken[0], found="not finite", expected="finite weights", remedy="take an earlier checkpoint"
+        )
+    return Checkpoint(model.to(device).eval(), file.provenance)
