@@ -43,7 +43,7 @@ class Backend(Protocol):
         cameras: Cameras,
         colours: Float[Tensor, "n k 3"],
         sh_degree: int | None,
-        background: Float[Tensor, "c #h #w 3"] | None,
+        background: Float[Tensor, " c #h #w 3"] | None,
         settings: RenderSettings,
     ) -> RenderOutput:
         """Draw `gaussians` with `colours`: SH coefficients, or plain colours [n, 1, 3] where `sh_degree` is None."""

@@ -3,100 +3,104 @@
 import numpy as np
 
 from headsup_cli.rendering.compilation import inline, kernel
-from headsup_cli.rendering.layout import CHUNK
-from headsup_cli.rendering.simd import take_ticket
+from headsup_cli.rendering.layout import CHUNK, FARTHEST, NEAREST, VISIBLE
+from headsup_cli.rendering.simd import moved, pointer, stack, take_ticket
 
 DIGIT_BITS = 11
 DIGITS = 1 << DIGIT_BITS
+_HISTOGRAMS = 3 * DIGITS  # as many as 32 bits have digits
+_MASK, _WORD = np.uint64(DIGITS - 1), np.uint64(0xFFFFFFFF)
 
 
 @inline
-def collect_keys(view, counts, keys, pairs):
-    """Write (depth, row) of the visible splats in the order of the Gaussians; return their number and the depths' range."""
-    lowest, highest, n = np.uint32(0xFFFFFFFF), np.uint32(0), 0
+def depth_range(view, counts):
+    """Number of visible splats of a view, the nearest one's key, and the range of the keys."""
+    n, lowest, highest = 0, np.int64(0xFFFFFFFF), np.int64(0)
     for chunk in range(counts.shape[1]):
-        for row in range(chunk * CHUNK, chunk * CHUNK + counts[view, chunk, 0]):
-            key = keys[view, row]
-            lowest, highest = min(lowest, key), max(highest, key)
-            pairs[n] = (np.uint64(key) << np.uint64(32)) | np.uint64(row)
+        n += counts[view, chunk, VISIBLE]
+        lowest = min(lowest, counts[view, chunk, NEAREST])
+        highest = max(highest, counts[view, chunk, FARTHEST])
+    return n, np.uint64(lowest), np.uint64(max(highest - lowest, 0))
+
+
+@inline
+def count_digits(view, counts, keys, first_key, lowest, pairs, histograms, digits):
+    """Write (depth - lowest, row) of the visible splats in the order of the Gaussians; count each digit's values."""
+    for i in range(digits * DIGITS):
+        histograms[i] = 0
+    n = 0
+    for chunk in range(counts.shape[1]):
+        for row in range(chunk * CHUNK, chunk * CHUNK + counts[view, chunk, VISIBLE]):
+            key = np.uint64(keys[first_key + row]) - lowest
+            pairs[n] = (key << np.uint64(32)) | np.uint64(row)
             n += 1
-    return n, lowest, highest
+            for digit in range(digits):
+                histograms[digit * DIGITS + np.int64((key >> np.uint64(digit * DIGIT_BITS)) & _MASK)] += 1
 
 
 @inline
-def radix_pass(n, source, target, lowest, shift, histogram):
-    """One stable pass over the digit of (depth - lowest) that starts at bit `shift`."""
-    histogram[:] = 0
-    mask = np.uint64(DIGITS - 1)
-    for i in range(n):
-        histogram[((source[i] - lowest) >> shift) & mask] += 1
+def scatter(n, source, target, histograms, digit):
+    """One stable pass of the sort, over one digit."""
     position = 0
-    for digit in range(DIGITS):
-        position, histogram[digit] = position + histogram[digit], position
+    first, shift = digit * DIGITS, np.uint64(32 + digit * DIGIT_BITS)
+    for i in range(first, first + DIGITS):
+        position, histograms[i] = position + histograms[i], position
     for i in range(n):
-        digit = ((source[i] - lowest) >> shift) & mask
-        target[histogram[digit]] = source[i]
-        histogram[digit] += 1
-
-
-@inline
-def sort_view(view, counts, keys, pairs, order, histogram):
-    """Rows of the visible splats of a view, nearest first, equal depths in the order of the Gaussians."""
-    source, target = pairs[0], pairs[1]
-    n, lowest, highest = collect_keys(view, counts, keys, source)
-    base = np.uint64(lowest) << np.uint64(32)
-    done = 0
-    while n > 0 and np.uint64(highest - lowest) >> np.uint64(done) != 0:
-        radix_pass(n, source, target, base, np.uint64(32 + done), histogram)
-        source, target = target, source
-        done += DIGIT_BITS
-    for i in range(n):
-        order[view, i] = np.int32(source[i] & np.uint64(0xFFFFFFFF))
-
-
-@inline
-def count_band(view, low, high, tiles_wide, counts, rectangles, tile_counts):
-    """Number of splats in each tile of the tile rows low..high."""
-    tile_counts[view, low * tiles_wide : high * tiles_wide] = 0
-    for chunk in range(counts.shape[1]):
-        for row in range(chunk * CHUNK, chunk * CHUNK + counts[view, chunk, 0]):
-            left, right = rectangles[view, row, 0], rectangles[view, row, 2]
-            for y in range(max(rectangles[view, row, 1], low), min(rectangles[view, row, 3], high)):
-                for tile in range(y * tiles_wide + left, y * tiles_wide + right):
-                    tile_counts[view, tile] += 1
+        pair = source[i]
+        at = first + np.int64((pair >> shift) & _MASK)
+        target[histograms[at]] = pair
+        histograms[at] += 1
 
 
 @kernel
-def sort_and_count(tickets, bands, tiles_wide, tiles_high, counts, keys, rectangles, pairs, order, tile_counts):
-    """Sort each view by depth (the first tickets) and count the splats per tile, a band of tile rows per ticket."""
-    views = counts.shape[0]
-    histogram = np.empty(DIGITS, np.int64)
+def sort_views(tickets, counts, keys, pairs, order):
+    """Rows of the visible splats of each view, nearest first, equal depths in the order of the Gaussians."""
+    views, length = keys.shape
+    keys, pairs, order = pointer(keys), pointer(pairs), pointer(order)
+    histograms = stack(order, _HISTOGRAMS)
     while True:
-        ticket = take_ticket(tickets)
-        if ticket >= views * (1 + bands):
+        view = take_ticket(tickets)
+        if view >= views:
             return
-        if ticket < views:
-            sort_view(ticket, counts, keys, pairs[ticket], order, histogram)
-            continue
-        view, band = divmod(ticket - views, bands)
-        low, high = band * tiles_high // bands, (band + 1) * tiles_high // bands
-        count_band(view, low, high, tiles_wide, counts, rectangles, tile_counts)
+        n, lowest, reach = depth_range(view, counts)
+        digits = 0
+        while reach >> np.uint64(digits * DIGIT_BITS) != 0:
+            digits += 1
+        source, target = moved(pairs, 2 * view * length), moved(pairs, (2 * view + 1) * length)
+        count_digits(view, counts, keys, view * length, lowest, source, histograms, digits)
+        for digit in range(digits):
+            scatter(n, source, target, histograms, digit)
+            source, target = target, source
+        for i in range(n):
+            order[view * length + i] = np.int32(source[i] & _WORD)
+
+
+@inline
+def rectangle_of(packed):
+    """First tile across and down, and the ones after the last, of four times 16 bits."""
+    low, high = np.int64(packed & _WORD), np.int64(packed >> np.uint64(32))
+    return low & 0xFFFF, low >> 16, high & 0xFFFF, high >> 16
 
 
 @kernel
-def fill_tiles(tickets, bands, tiles_wide, tiles_high, counts, rectangles, order, cursors, entries):
-    """List the rows of each tile's splats, nearest first; `cursors` [views, tiles] begin at the lists' starts."""
-    views = counts.shape[0]
+def fill_tiles(tickets, bands, tiles_wide, tiles_high, length, counts, rectangles, order, cursors, entries):
+    """List the rows of each tile's splats, nearest first; `cursors` [views, tiles] begin at the lists' starts.
+
+    A ticket is a band of tile rows of a view.
+    """
+    views, tiles = counts.shape[0], tiles_wide * tiles_high
+    rectangles, order, cursors, entries = pointer(rectangles), pointer(order), pointer(cursors), pointer(entries)
     while True:
         ticket = take_ticket(tickets)
         if ticket >= views * bands:
             return
         view, band = divmod(ticket, bands)
         low, high = band * tiles_high // bands, (band + 1) * tiles_high // bands
-        for i in range(counts[view, :, 0].sum()):
-            row = order[view, i]
-            left, right = rectangles[view, row, 0], rectangles[view, row, 2]
-            for y in range(max(rectangles[view, row, 1], low), min(rectangles[view, row, 3], high)):
-                for tile in range(y * tiles_wide + left, y * tiles_wide + right):
-                    entries[cursors[view, tile]] = row
-                    cursors[view, tile] += 1
+        first, first_tile = view * length, view * tiles
+        for i in range(first, first + counts[view, :, VISIBLE].sum()):
+            row = np.int64(order[i])
+            left, top, right, bottom = rectangle_of(rectangles[first + row])
+            for y in range(max(top, low), min(bottom, high)):
+                for tile in range(first_tile + y * tiles_wide + left, first_tile + y * tiles_wide + right):
+                    entries[cursors[tile]] = row
+                    cursors[tile] += 1

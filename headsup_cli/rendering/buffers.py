@@ -18,39 +18,39 @@ class _Lease:
     Not an array itself, as numpy lets a view of a view refer to the first owner and would bypass it.
     """
 
-    def __init__(self, memory: np.ndarray) -> None:
-        self.__array_interface__ = memory.__array_interface__
+    def __init__(self, address: int, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        self.__array_interface__ = {"data": (address, False), "shape": shape, "typestr": dtype.str, "version": 3}
 
 
 class BufferPool:
     """Hands out uninitialised arrays, and takes their memory back when the last array or tensor on it is gone."""
 
     def __init__(self) -> None:
-        self._idle: dict[int, list[np.ndarray]] = defaultdict(list)
+        self._idle: dict[int, list[tuple[np.ndarray, int]]] = defaultdict(list)  # memory and its first aligned address
         self._idle_bytes = 0
         self._returns: set[weakref.ref] = set()
         self._lock = threading.RLock()  # garbage collection, and so a return, may strike inside any of this
 
     def take(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """An array of unspecified contents that begins on a cache line."""
-        wanted = math.prod(shape) * np.dtype(dtype).itemsize
-        size = _size_class(wanted)
+        dtype = np.dtype(dtype)
+        size = _size_class(math.prod(shape) * dtype.itemsize)
         with self._lock:
             if self._idle[size]:
-                memory = self._idle[size].pop()
+                memory, address = self._idle[size].pop()
                 self._idle_bytes -= size
             else:
                 memory = np.empty(size + _LINE, np.uint8)
-            lease = _Lease(memory)
-            self._returns.add(weakref.ref(lease, lambda reference: self._take_back(reference, memory, size)))
-        start = -memory.ctypes.data % _LINE
-        return np.asarray(lease)[start : start + wanted].view(dtype).reshape(shape)
+                address = -(-memory.ctypes.data // _LINE) * _LINE
+            lease = _Lease(address, shape, dtype)
+            self._returns.add(weakref.ref(lease, lambda reference: self._take_back(reference, memory, address, size)))
+        return np.asarray(lease)
 
-    def _take_back(self, reference: weakref.ref, memory: np.ndarray, size: int) -> None:
+    def _take_back(self, reference: weakref.ref, memory: np.ndarray, address: int, size: int) -> None:
         with self._lock:
             self._returns.discard(reference)
             if self._idle_bytes + size <= _KEPT_BYTES:
-                self._idle[size].append(memory)
+                self._idle[size].append((memory, address))
                 self._idle_bytes += size
 
 

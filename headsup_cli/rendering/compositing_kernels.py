@@ -43,8 +43,8 @@ from headsup_cli.rendering.simd import (
     lane_bits,
     lane_sums,
     load,
-    load_lanes,
     load_fields,
+    load_lanes,
     maximum,
     minimum,
     pack,
@@ -208,7 +208,7 @@ def list_blocks(start, stop, entries, rows, base, left, top, alive, meetings, li
 
 @inline
 def pixel_centres(grid, block, left, top):
-    """x and y of a block's pixel centres."""
+    """X and y of a block's pixel centres."""
     x, y = load(grid, (2 + 2 * block) * LANES), load(grid, (3 + 2 * block) * LANES)
     return x + (left + TILE // 2), y + (top + TILE // 2)
 
@@ -232,7 +232,7 @@ def alpha_of(power, constants, least, most, nothing):
 def draw_block(first, last, lists, rows, base, x, y, state, place, constants, least, most, stop_at):
     """Draw the splats of a block's list over its pixels, centres (x, y); return whether any pixel takes more.
 
-    The next splat's alpha and the one after's exponent are computed meanwhile: the processor's scheduler is too small to
+    The next splat's alpha and the one after's exponent are computed meanwhile: a processor's scheduler is too small to
     look that far ahead.
     """
     light, left = load(state, place), load(state, place + LANES)
@@ -343,12 +343,13 @@ def composite(
 
 @inline
 def load_gradients(
-    state, block, pixel, width, columns, lines, rgb, alpha, depth, has_rgb, d_rgb, has_alpha, d_alpha, has_depth, d_depth
+    state, block, pixel, width, columns, lines, rgb, alpha, depth,
+    has_rgb, d_rgb, has_alpha, d_alpha, has_depth, d_depth
 ):  # fmt: skip
     """Fill the planes 1..5 of the backward's state: what is still to come along the ray, and the colour's gradients.
 
-    With q the colour and depth of a splat times their gradients, the loss depends on the splats through sum(w q) and the
-    last transmittance; the first plane holds both, for all splats still to come. The background cancels out of it.
+    With q the colour and depth of a splat times their gradients, the loss depends on the splats through sum(w q) and
+    the last transmittance; the first plane holds both, for all splats still to come. The background cancels out of it.
     """
     place = 6 * LANES * block
     nothing = broadcast(state, 0.0)
@@ -376,7 +377,7 @@ def load_gradients(
 
 @inline
 def learn_splat(bits, alive, rows, at, left, top, grid, state, constants, least, most, stop_at):
-    """Let a splat go by in the blocks of `bits`, as in `draw_block`; return its sums over their pixels, and who lives."""
+    """Let a splat go by in the blocks of `bits` as `draw_block` does; return sums over their pixels, and who lives."""
     nothing = broadcast(grid, 0.0)
     wxx, wxy, wyy = rows[at + WXX], rows[at + WXY], rows[at + WYY]
     dx, dy = left + TILE // 2 - rows[at + X], top + TILE // 2 - rows[at + Y]

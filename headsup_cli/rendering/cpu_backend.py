@@ -1,6 +1,5 @@
 """The rasteriser for machines without a GPU: numba kernels on all cores, with an analytic backward."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,15 +12,30 @@ from headsup_cli.cameras.camera import Cameras
 from headsup_cli.errors import InputError
 from headsup_cli.gaussians.gaussians import Gaussians
 from headsup_cli.rendering.backend import RenderOutput, RenderSettings
-from headsup_cli.rendering.binning_kernels import fill_tiles, sort_and_count
+from headsup_cli.rendering.binning_kernels import fill_tiles, sort_views
 from headsup_cli.rendering.buffers import BufferPool
 from headsup_cli.rendering.compositing_kernels import GRID, PADDING, composite, composite_backward
-from headsup_cli.rendering.layout import CAMERA, CHUNK, GROUPS_PER_CHUNK, ROW, TILE
+from headsup_cli.rendering.layout import (
+    CAMERA,
+    CENTRE_X,
+    CENTRE_Y,
+    CHUNK,
+    FOCAL_X,
+    FOCAL_Y,
+    GROUPS_PER_CHUNK,
+    POSITION,
+    ROTATION,
+    ROW,
+    SLOTS,
+    TILE,
+    TRANSLATION,
+)
 from headsup_cli.rendering.projection_kernels import backpropagate_views, project_views
 from headsup_cli.runtime.threads import run_shared
 
 _ROWS_AT_ONCE = 4_000_000  # Gaussians times views projected together: bounds the memory a call needs (256 MB of rows)
 _ATTRIBUTES = ("means", "quats", "scales", "opacities", "colours or sh")
+_GRIDS = {np.dtype(dtype): GRID.astype(dtype) for dtype in (np.float32, np.float64)}
 _pool = BufferPool()
 
 
@@ -30,7 +44,7 @@ def render_on_cpu(
     cameras: Cameras,
     colours: Float[Tensor, "n k 3"],
     sh_degree: int | None,
-    background: Float[Tensor, "c #h #w 3"] | None,
+    background: Float[Tensor, " c #h #w 3"] | None,
     settings: RenderSettings,
 ) -> RenderOutput:
     """Draw on all cores; see `Backend`. Computes in float64 where the means are float64, else in float32."""
@@ -49,21 +63,21 @@ def render_on_cpu(
 
 def _camera_rows(cameras: Cameras, dtype: torch.dtype) -> np.ndarray:
     """One row per view, as `layout` has it."""
-    pose, K = cameras.cam_from_world.double(), cameras.K.double()
-    parts = (
-        pose[:, :3, :3].flatten(1),
-        pose[:, :3, 3],
-        torch.stack([K[:, 0, 0], K[:, 1, 1], K[:, 0, 2], K[:, 1, 2]], 1),
-        torch.linalg.inv(pose)[:, :3, 3],
-        K.new_zeros(len(cameras), 1),
-    )
-    return torch.cat(parts, 1).to(dtype).numpy().reshape(len(cameras), CAMERA)
+    pose, K = (tensor.detach().double().numpy() for tensor in (cameras.cam_from_world, cameras.K))
+    rotation, translation = pose[:, :3, :3], pose[:, :3, 3]
+    rows = np.zeros((len(cameras), CAMERA), np.float64)
+    rows[:, ROTATION:TRANSLATION] = rotation.reshape(-1, 9)
+    rows[:, TRANSLATION:FOCAL_X] = translation
+    rows[:, FOCAL_X], rows[:, FOCAL_Y] = K[:, 0, 0], K[:, 1, 1]
+    rows[:, CENTRE_X], rows[:, CENTRE_Y] = K[:, 0, 2], K[:, 1, 2]
+    rows[:, POSITION : POSITION + 3] = -(rotation.transpose(0, 2, 1) @ translation[:, :, None])[:, :, 0]
+    return rows.astype(np.float64 if dtype == torch.float64 else np.float32)
 
 
 def _run(kernel: Any, *arguments: Any) -> None:
     """A kernel on as many threads as torch uses."""
     tickets = np.zeros(1, np.int64)
-    threads = torch.get_num_threads() if kernel.signatures else 1  # the first call compiles
+    threads = torch.get_num_threads() if kernel.overloads else 1  # the first call compiles
     run_shared(lambda: kernel(tickets, *arguments), threads)
 
 
@@ -81,6 +95,11 @@ class _Scene:
     height: int
     numbers: np.ndarray  # the scalar settings, as `layout` has them
     max_alpha: float
+
+    @property
+    def grid(self) -> np.ndarray:
+        """Constants of compositing."""
+        return _GRIDS[self.means.dtype]
 
     @property
     def tiles(self) -> tuple[int, int]:
@@ -115,25 +134,26 @@ def _prepare(scene: _Scene, cameras: np.ndarray) -> _Views:
     dtype = scene.means.dtype
     rows = _pool.take((views, length * ROW), dtype)
     ints = rows.view(np.int32 if dtype == np.float32 else np.int64)
-    keys, rectangles = _pool.take((views, length), np.uint32), _pool.take((views, length, 4), np.int16)
+    keys, rectangles = _pool.take((views, length), np.uint32), _pool.take((views, length), np.uint64)
     group_bits, group_first = _pool.take((views, groups), np.uint16), _pool.take((views, groups), np.int32)
-    counts, flags = np.zeros((views, chunks, 2), np.int64), np.zeros(len(_ATTRIBUTES), np.int64)
+    counts, flags = np.zeros((views, chunks, 4), np.int64), np.zeros(len(_ATTRIBUTES), np.int64)
+    wide, high = scene.tiles
+    tile_counts = np.zeros((torch.get_num_threads(), views, wide * high), np.int32)
     _run(
         project_views, scene.means, scene.quats, scene.scales, scene.opacities, scene.coefficients, scene.degree,
-        cameras, scene.numbers, rows, ints, keys, rectangles, group_bits, group_first, counts, flags,
+        cameras, scene.numbers, rows, keys, rectangles, group_bits, group_first, counts, np.zeros(1, np.int64),
+        tile_counts, flags,
     )  # fmt: skip
     _refuse_non_finite(scene, flags)
-    wide, high = scene.tiles
-    bands = min(torch.get_num_threads(), high)
     order, pairs = _pool.take((views, length), np.int32), _pool.take((views, 2, length), np.uint64)
-    tile_counts = _pool.take((views, wide * high), np.int64)
-    _run(sort_and_count, bands, wide, high, counts, keys, rectangles, pairs, order, tile_counts)
-    starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(tile_counts)])
+    _run(sort_views, counts, keys, pairs, order)
+    starts = np.zeros(views * wide * high + 1, np.int64)
+    np.cumsum(tile_counts.sum(0).reshape(-1), out=starts[1:])
     entries = _pool.take((int(starts[-1]) + PADDING,), np.int32)
     entries[-PADDING:] = 0
-    cursors = starts[:-1].reshape(views, -1).copy()
-    _run(fill_tiles, bands, wide, high, counts, rectangles, order, cursors, entries)
-    slots = counts[:, :, 1].reshape(-1)
+    bands = max(1, min(torch.get_num_threads(), high))
+    _run(fill_tiles, bands, wide, high, length, counts, rectangles, order, starts[:-1].copy(), entries)
+    slots = counts[:, :, SLOTS].reshape(-1)
     slot_bases = (np.cumsum(slots) - slots).reshape(views, chunks)
     return _Views(cameras, rows, ints, group_bits, group_first, slot_bases, starts, entries)
 
@@ -152,8 +172,9 @@ def _composite(scene: _Scene, views: _Views, background: np.ndarray, images: lis
     """Fill rgb, alpha and depth of the views."""
     pixels = background.size // (3 * len(views.cameras))
     _run(
-        composite, *scene.tiles, scene.numbers, scene.max_alpha, views.row_count, views.rows.reshape(-1), views.starts, views.entries,
-        GRID.astype(scene.means.dtype), background.reshape(-1), pixels, *(image.reshape(-1) for image in images),
+        composite, *scene.tiles, scene.numbers, scene.max_alpha,
+        views.row_count, views.rows.reshape(-1), views.starts, views.entries,
+        scene.grid, background.reshape(-1), pixels, *(image.reshape(-1) for image in images),
     )  # fmt: skip
 
 
@@ -165,9 +186,10 @@ def _composite_backward(
     slots, written = _pool.take((intersections * ROW,), scene.means.dtype), _pool.take((intersections,), np.uint8)
     written.fill(0)
     _run(
-        composite_backward, *scene.tiles, scene.numbers, scene.max_alpha, views.row_count, views.rows.reshape(-1), views.ints.reshape(-1),
+        composite_backward, *scene.tiles, scene.numbers, scene.max_alpha,
+        views.row_count, views.rows.reshape(-1), views.ints.reshape(-1),
         views.starts,
-        views.entries, GRID.astype(scene.means.dtype), views.slot_bases,
+        views.entries, scene.grid, views.slot_bases,
         *(image.reshape(-1) for image in images),
         *(part for image in d_images for part in (image.size > 0, image.reshape(-1))), slots, written,
     )  # fmt: skip
@@ -190,6 +212,7 @@ class _Rasterise(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         attributes = (means, quats, scales, opacities, colours)
         flat = [_flat(tensor) for tensor in attributes]
+        flat_means, flat_quats, flat_scales, flat_opacities, flat_colours = flat
         width, height = size
         numbers = np.array(
             [
@@ -198,7 +221,10 @@ class _Rasterise(torch.autograd.Function):
             ],
             flat[0].dtype,
         )  # fmt: skip
-        scene = _Scene(*flat, degree, width, height, numbers, settings.max_alpha)
+        scene = _Scene(
+            flat_means, flat_quats, flat_scales, flat_opacities, flat_colours,
+            degree, width, height, numbers, settings.max_alpha,
+        )  # fmt: skip
         images = [_pool.take((len(cameras), height, width, channels), flat[0].dtype) for channels in (3, 1, 1)]
         keep = any(ctx.needs_input_grad[:5])
         plain = np.zeros(0, flat[0].dtype) if background is None else background.detach().contiguous().numpy()
@@ -208,12 +234,12 @@ class _Rasterise(torch.autograd.Function):
             _composite(scene, views, plain[part] if plain.size else plain, [image[part] for image in images])
             if keep:
                 kept.append((part, views))
-        outputs = tuple(torch.from_numpy(image) for image in images)
+        rgb, alpha, depth = (torch.from_numpy(image) for image in images)
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*attributes, *outputs)
+        ctx.save_for_backward(*attributes, rgb, alpha, depth)
         ctx.scene, ctx.kept = scene, kept
         ctx.background_shape = None if background is None else background.shape
-        return outputs
+        return rgb, alpha, depth
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:

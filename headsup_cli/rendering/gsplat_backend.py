@@ -21,7 +21,7 @@ def render_with_gsplat(
     cameras: Cameras,
     colours: Float[Tensor, "n k 3"],
     sh_degree: int | None,
-    background: Float[Tensor, "c #h #w 3"] | None,
+    background: Float[Tensor, " c #h #w 3"] | None,
     settings: RenderSettings,
 ) -> RenderOutput:
     """Draw on CUDA, in float32; see `Backend`."""
@@ -56,7 +56,7 @@ def render_with_gsplat(
 
 @functools.cache
 def _rasterization() -> Callable[..., Any]:
-    """gsplat's entry point, once its CUDA code is known to work."""
+    """Gsplat's entry point, once its CUDA code is known to work."""
     remedy = "install gsplat's wheel for this torch and CUDA version (docs.gsplat.studio), or render on the CPU"
     try:
         from gsplat.cuda import _backend

@@ -24,6 +24,9 @@ SUM, SUM_U, SUM_V, SUM_UU, SUM_UV, SUM_VV, SUM_RED, SUM_GREEN, SUM_BLUE, SUM_DEP
 CAMERA = 20
 ROTATION, TRANSLATION, FOCAL_X, FOCAL_Y, CENTRE_X, CENTRE_Y, POSITION = 0, 9, 12, 13, 14, 15, 16
 
+# What is counted per view and chunk
+VISIBLE, SLOTS, NEAREST, FARTHEST = range(4)  # Gaussians, slots, and the range of the depths' bits
+
 # The scalar settings
 NEAR, FAR, RADIUS_CLIP, EPS2D, ANTIALIASED, WIDTH, HEIGHT = range(7)
 

@@ -10,6 +10,7 @@ import numpy as np
 from headsup_cli.rendering.compilation import inline, kernel
 from headsup_cli.rendering.layout import (
     ANTIALIASED,
+    BLUE,
     CAMERA,
     CENTRE_X,
     CENTRE_Y,
@@ -17,18 +18,22 @@ from headsup_cli.rendering.layout import (
     DEPTH,
     EPS2D,
     FAR,
+    FARTHEST,
     FOCAL_X,
     FOCAL_Y,
+    GREEN,
     GROUP,
     HEIGHT,
     LOG2_255,
     NEAR,
+    NEAREST,
     POSITION,
     RADIUS_CLIP,
     RED,
     ROTATION,
     ROW,
     SLOT,
+    SLOTS,
     SUM,
     SUM_BLUE,
     SUM_DEPTH,
@@ -45,6 +50,7 @@ from headsup_cli.rendering.layout import (
     TILES_HIGH,
     TILES_WIDE,
     TRANSLATION,
+    VISIBLE,
     WIDTH,
 )
 from headsup_cli.rendering.simd import (
@@ -56,6 +62,7 @@ from headsup_cli.rendering.simd import (
     first_lanes,
     floor,
     fma,
+    integers,
     lane_bits,
     load,
     load_lanes,
@@ -64,21 +71,24 @@ from headsup_cli.rendering.simd import (
     mask_of,
     maximum,
     minimum,
+    moved,
     pointer,
     select,
     shuffle,
-    stack,
     square_root,
+    stack,
     store,
     store_lanes,
     take_ticket,
     trailing_zeros,
+    transpose,
     use_full_width,
 )
 
 _WORK = ROW * LANES
 HALF_LOG2_E = float(0.5 * np.log2(np.e))
 LN_2 = float(np.log(2.0))
+SH_0 = 0.2820947917738781
 
 _OF_TRIPLE = [shuffle(3, tuple(range(i, 48, 3))) for i in range(3)]
 _OF_QUAD = [shuffle(4, tuple(range(i, 64, 4))) for i in range(4)]
@@ -181,7 +191,7 @@ def camera_point(cameras, view, mean):
 
 @inline
 def clamped_slopes(cameras, settings, view, point, inverse_z):
-    """x / z and y / z, kept within the image plus 15 % a side, where the linearised projection holds."""
+    """X / z and y / z, kept within the image plus 15 % a side, where the linearised projection holds."""
     at = view * CAMERA
     focal_x, focal_y = cameras[at + FOCAL_X], cameras[at + FOCAL_Y]
     centre_x, centre_y = cameras[at + CENTRE_X], cameras[at + CENTRE_Y]
@@ -235,7 +245,7 @@ def whitening(xx, xy, yy, determinant):
 def sh_basis(degree, direction, basis):
     """INRIA's real spherical harmonics of a unit direction, a vector each, into `basis`."""
     x, y, z = direction
-    store(basis, 0, broadcast(x, 0.2820947917738781))
+    store(basis, 0, broadcast(x, SH_0))
     if degree > 0:
         store(basis, LANES, -0.48860251190292 * y)
         store(basis, 2 * LANES, 0.48860251190292 * z)
@@ -296,6 +306,9 @@ def view_direction(cameras, view, mean):
 @inline
 def raw_colours(coefficients, degree, bands, first, count, basis):
     """0.5 + SH at a basis already evaluated, before the clamp at 0."""
+    if bands == 1:
+        red, green, blue = load_triples(coefficients, first, count)
+        return SH_0 * red + 0.5, SH_0 * green + 0.5, SH_0 * blue + 0.5
     at, stride = 3 * bands * first, 3 * bands
     red, green, blue = broadcast(basis, 0.5), broadcast(basis, 0.5), broadcast(basis, 0.5)
     for k in range((degree + 1) * (degree + 1)):
@@ -331,20 +344,20 @@ def flag_non_finite(flags, first, last, means, quats, scales, opacities, coeffic
 
 
 @inline
-def store_tile_range(fields, bounds, field, centre, reach, size):
+def store_tile_range(marks, axis, centre, reach, size):
     """First tile and number of tiles whose pixel centres lie within `reach` of `centre`; the mask of those with any."""
     slack = reach * 1e-5 + 1e-3
     low = maximum(ceil(centre - reach - slack - 0.5), 0.0)
     high = minimum(floor(centre + reach + slack - 0.5), size - 1.0)
     first = floor(low * (1.0 / TILE))
-    store(bounds, field * LANES, first)
-    store(bounds, (field + 2) * LANES, floor(maximum(high, 0.0) * (1.0 / TILE)) - first + 1.0)
+    store(marks, (TILE_X + axis) * LANES, first)
+    store(marks, (TILES_WIDE + axis) * LANES, floor(maximum(high, 0.0) * (1.0 / TILE)) - first + 1.0)
     return low <= high
 
 
 @inline
-def project_group(fields, bounds, view, point, mean_rows, opacity, cameras, settings, lanes):
-    """Project sixteen Gaussians into one view; fill X .. LOG2_OPACITY and DEPTH of `fields`, and `bounds`.
+def project_group(fields, marks, view, point, mean_rows, opacity, cameras, settings, lanes):
+    """Project sixteen Gaussians into one view; fill all `fields` (`marks`: the integers among them) but the colour.
 
     Returns the mask of those that can show in the image.
     """
@@ -373,8 +386,8 @@ def project_group(fields, bounds, view, point, mean_rows, opacity, cameras, sett
     clip = settings[RADIUS_CLIP]
     visible = lanes & (determinant > 0.0) & (opacity >= 1.0 / 255.0)
     visible &= (ceil(reach_x) > clip) | (ceil(reach_y) > clip)
-    visible &= store_tile_range(fields, bounds, 0, x, reach_x, settings[WIDTH])
-    visible &= store_tile_range(fields, bounds, 1, y, reach_y, settings[HEIGHT])
+    visible &= store_tile_range(marks, 0, x, reach_x, settings[WIDTH])
+    visible &= store_tile_range(marks, 1, y, reach_y, settings[HEIGHT])
     store(fields, 0, x)
     store(fields, LANES, y)
     store(fields, 2 * LANES, wxx)
@@ -385,27 +398,73 @@ def project_group(fields, bounds, view, point, mean_rows, opacity, cameras, sett
     return visible
 
 
+@inline
+def colour_group(fields, view, mean, coefficients, degree, bands, first, count, cameras, basis):
+    """Fill RED .. BLUE of `fields`."""
+    if degree < 0:
+        colour = load_triples(coefficients, first, count)
+    else:
+        direction, _ = view_direction(cameras, view, mean)
+        sh_basis(degree, direction, basis)
+        red, green, blue = raw_colours(coefficients, degree, bands, first, count, basis)
+        colour = maximum(red, 0.0), maximum(green, 0.0), maximum(blue, 0.0)
+    store(fields, RED * LANES, colour[0])
+    store(fields, GREEN * LANES, colour[1])
+    store(fields, BLUE * LANES, colour[2])
+
+
+@inline
+def count_tiles(tile_counts, x, y, wide, high, tiles_wide):
+    """Count a splat in each tile it touches."""
+    for line in range(y, y + high):
+        for tile in range(line * tiles_wide + x, line * tiles_wide + x + wide):
+            tile_counts[tile] += 1
+
+
+@inline
+def put_rows(bits, first_row, fields, marks, rows, keys, rectangles, tally, tile_counts, tiles_wide):
+    """Append the visible of a group to a view's rows, and to what is counted of its chunk in `tally`."""
+    transpose(fields)
+    row, slot = first_row + tally[VISIBLE], tally[SLOTS]
+    nearest, farthest = tally[NEAREST], tally[FARTHEST]
+    while bits != 0:
+        lane = trailing_zeros(bits)
+        bits &= bits - np.uint32(1)
+        x, y = np.int64(marks[lane * ROW + TILE_X]), np.int64(marks[lane * ROW + TILE_Y])
+        wide, high = np.int64(marks[lane * ROW + TILES_WIDE]), np.int64(marks[lane * ROW + TILES_HIGH])
+        marks[lane * ROW + SLOT] = slot
+        store(rows, row * ROW, load(fields, lane * ROW))
+        key = bits_of(fields[lane * ROW + DEPTH])
+        keys[row], rectangles[row] = key, np.uint64(x | y << 16 | (x + wide) << 32 | (y + high) << 48)
+        nearest, farthest = min(nearest, np.int64(key)), max(farthest, np.int64(key))
+        count_tiles(tile_counts, x, y, wide, high, tiles_wide)
+        slot += wide * high
+        row += 1
+    tally[VISIBLE], tally[SLOTS], tally[NEAREST], tally[FARTHEST] = row - first_row, slot, nearest, farthest
+
+
 @kernel
 def project_views(
     tickets, means, quats, scales, opacities, coefficients, degree, cameras, settings,
-    rows, ints, keys, rectangles, group_bits, group_first, counts, flags,
+    rows, keys, rectangles, group_bits, group_first, counts, seats, tile_counts, flags,
 ):  # fmt: skip
     """Project all Gaussians into all views, a chunk of Gaussians per ticket; `degree` -1 means colours, not SH.
 
-    Per view, the visible Gaussians of chunk i fill `rows` (and `ints`, the same memory) from row i * CHUNK on, in order,
-    with their depth's bits in `keys` and tile rectangle in `rectangles`; `counts` [views, chunks, 2] are how many they
-    are and how many tiles they touch. `group_bits` and `group_first` say which lanes of a group are visible, and where
-    their rows begin.
+    Per view, the visible Gaussians of chunk i fill `rows` in order from row i * CHUNK on,
+    with their depth's bits in `keys` and tile rectangle in `rectangles`, packed into 64 bits. `group_bits` and
+    `group_first` say which lanes of a group are visible, and where their rows begin; `counts` what `layout` lists per
+    view and chunk; `tile_counts` [threads, views, tiles] what each thread found per tile, in the order of `seats`.
     """
     use_full_width()
-    n = opacities.size
-    views, chunks = counts.shape[0], counts.shape[1]
+    n, (views, chunks, fields_counted), capacity = opacities.size, counts.shape, keys.shape[1]
     bands = coefficients.size // (3 * n)
-    length = keys.shape[1] * ROW
+    tiles_wide, tiles = (np.int64(settings[WIDTH]) + TILE - 1) // TILE, tile_counts.shape[2]
+    tile_counts, counts = moved(tile_counts, take_ticket(seats) * views * tiles), pointer(counts)
+    keys, rectangles, rows = pointer(keys), pointer(rectangles), pointer(rows)
     means, quats, scales, opacities = pointer(means), pointer(quats), pointer(scales), pointer(opacities)
-    coefficients, cameras, settings = pointer(coefficients), pointer(cameras), pointer(settings)
-    rows, ints, flags = pointer(rows), pointer(ints), pointer(flags)
-    fields, basis, bounds = stack(means, _WORK), stack(means, _WORK), stack(np.int32(0), _WORK)
+    coefficients, cameras, settings, flags = pointer(coefficients), pointer(cameras), pointer(settings), pointer(flags)
+    fields, basis = stack(means, _WORK), stack(means, _WORK)
+    marks = integers(fields)
     while True:
         chunk = take_ticket(tickets)
         if chunk >= chunks:
@@ -413,9 +472,10 @@ def project_views(
         last = min((chunk + 1) * CHUNK, n)
         flag_non_finite(flags, chunk * CHUNK, last, means, quats, scales, opacities, coefficients, 3 * bands)
         for view in range(views):
-            counts[view, chunk, 0], counts[view, chunk, 1] = 0, 0
+            tally = moved(counts, (view * chunks + chunk) * fields_counted)
+            tally[VISIBLE], tally[SLOTS], tally[NEAREST], tally[FARTHEST] = 0, 0, 0xFFFFFFFF, 0
         for first in range(chunk * CHUNK, last, GROUP):
-            count = last - first
+            group, count = first // GROUP, last - first
             mean = load_triples(means, first, count)
             q, _ = unit_quaternion(load_quads(quats, first, count))
             scale = load_triples(scales, first, count)
@@ -425,44 +485,18 @@ def project_views(
             for view in range(views):
                 point = camera_point(cameras, view, mean)
                 lanes = first_lanes(count) & (point[2] >= settings[NEAR]) & (point[2] <= settings[FAR])
-                group_bits[view, first // GROUP] = 0
-                if lane_bits(lanes) == 0:
-                    continue
-                visible = project_group(fields, bounds, view, point, factor, opacity, cameras, settings, lanes)
-                bits = lane_bits(visible)
-                if bits == 0:
-                    continue
-                if degree < 0:
-                    colour = load_triples(coefficients, first, count)
-                else:
-                    direction, _ = view_direction(cameras, view, mean)
-                    sh_basis(degree, direction, basis)
-                    red, green, blue = raw_colours(coefficients, degree, bands, first, count, basis)
-                    colour = maximum(red, 0.0), maximum(green, 0.0), maximum(blue, 0.0)
-                store(fields, RED * LANES, colour[0])
-                store(fields, (RED + 1) * LANES, colour[1])
-                store(fields, (RED + 2) * LANES, colour[2])
-                group_bits[view, first // GROUP] = bits
-                row = chunk * CHUNK + counts[view, chunk, 0]
-                group_first[view, first // GROUP] = row
-                slot = counts[view, chunk, 1]
-                while bits != 0:
-                    lane = trailing_zeros(bits)
-                    bits &= bits - np.uint32(1)
-                    at = view * length + row * ROW
-                    for field in range(DEPTH + 1):
-                        rows[at + field] = fields[field * LANES + lane]
-                    x, y = bounds[lane], bounds[LANES + lane]
-                    wide, high = bounds[2 * LANES + lane], bounds[3 * LANES + lane]
-                    ints[at + TILE_X], ints[at + TILE_Y] = x, y
-                    ints[at + TILES_WIDE], ints[at + TILES_HIGH] = wide, high
-                    ints[at + SLOT] = slot
-                    keys[view, row] = bits_of(fields[DEPTH * LANES + lane])
-                    rectangles[view, row, 0], rectangles[view, row, 1] = x, y
-                    rectangles[view, row, 2], rectangles[view, row, 3] = x + wide, y + high
-                    slot += wide * high
-                    row += 1
-                counts[view, chunk, 0], counts[view, chunk, 1] = row - chunk * CHUNK, slot
+                visible = lanes
+                if lane_bits(lanes) != 0:
+                    visible = project_group(fields, marks, view, point, factor, opacity, cameras, settings, lanes)
+                bits, tally = lane_bits(visible), moved(counts, (view * chunks + chunk) * fields_counted)
+                group_bits[view, group], group_first[view, group] = bits, chunk * CHUNK + tally[VISIBLE]
+                if bits != 0:
+                    colour_group(fields, view, mean, coefficients, degree, bands, first, count, cameras, basis)
+                    start = view * capacity
+                    put_rows(
+                        bits, chunk * CHUNK, fields, marks, moved(rows, start * ROW), moved(keys, start),
+                        moved(rectangles, start), tally, moved(tile_counts, view * tiles), tiles_wide,
+                    )  # fmt: skip
 
 
 @inline
@@ -481,7 +515,7 @@ def add_triples(array, first, count, triple):
 
 @inline
 def mixed(u, a, v, b):
-    """u a + v b, of triples a and b."""
+    """U a + v b, of triples a and b."""
     return fma(u, a[0], v * b[0]), fma(u, a[1], v * b[1]), fma(u, a[2], v * b[2])
 
 
@@ -556,6 +590,9 @@ def sh_backward(total, view, mean, coefficients, degree, bands, first, count, vi
     d_red = select(visible & (raw[0] >= 0.0), total[SUM_RED], 0.0)
     d_green = select(visible & (raw[1] >= 0.0), total[SUM_GREEN], 0.0)
     d_blue = select(visible & (raw[2] >= 0.0), total[SUM_BLUE], 0.0)
+    if bands == 1:
+        add_triples(d_coefficients, first, count, (SH_0 * d_red, SH_0 * d_green, SH_0 * d_blue))
+        return d_red, d_red, d_red  # not looked at: the colour is the same from everywhere
     at, stride = 3 * bands * first, 3 * bands
     for k in range((degree + 1) * (degree + 1)):
         value = load(basis, LANES * k)

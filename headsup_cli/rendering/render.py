@@ -26,7 +26,9 @@ def render(
     max_alpha: float = 0.999,
     mode: Mode = "classic",
 ) -> RenderOutput:
-    """Draw Gaussians into all views: gsplat on CUDA, our own kernels on a CPU, to the same semantics (docs/rendering.md).
+    """Draw Gaussians into all views: gsplat on CUDA, our own kernels on a CPU, with the same semantics.
+
+    docs/rendering.md has them in full.
 
     Gradients flow to means, quats, scales, opacities, SH coefficients or colours, and the background. **Cameras get no
     gradient**, neither poses nor intrinsics.
@@ -48,7 +50,7 @@ def render(
         RGB over the background, alpha, and expected depth in metres.
 
     Raises:
-        InputError: NaN or infinite numbers, shapes or devices that do not fit together, or cameras that want a gradient.
+        InputError: NaN or infinite numbers, shapes or devices that do not fit, or cameras that want a gradient.
         MissingDependencyError: The Gaussians are on CUDA and gsplat does not work there.
     """
     settings = RenderSettings(near_m, far_m, radius_clip_px, eps2d, max_alpha, mode)
@@ -118,7 +120,7 @@ def _check_cameras(gaussians: Gaussians, cameras: Cameras) -> None:
             raise InputError("cameras", field=name, found=found, expected="finite numbers", remedy="mend the cameras")
 
 
-def _background_images(background: Tensor, like: Tensor, cameras: Cameras) -> Float[Tensor, "c #h #w 3"]:
+def _background_images(background: Tensor, like: Tensor, cameras: Cameras) -> Float[Tensor, " c #h #w 3"]:
     views, size = len(cameras), (cameras.height, cameras.width)
     if background.shape not in {(3,), (views, 3), (views, *size, 3)}:
         expected = f"[3], [{views}, 3] or [{views}, {size[0]}, {size[1]}, 3]"

@@ -1,6 +1,6 @@
 """Sixteen-lane vectors inside numba kernels: what the auto-vectoriser cannot be trusted with, said outright.
 
-A `Vector` is LLVM's `<16 x float>` (or double, for the tests); LLVM maps it to one AVX-512 register, two of AVX2 or four
+A `Vector` is LLVM's `<16 x float>` (or double, for the tests); LLVM maps it to one AVX-512 register, two of AVX2, four
 of NEON. Operators work lane by lane and broadcast scalars, comparisons give a `Mask`.
 """
 
@@ -72,7 +72,7 @@ def _as_vector(context: Any, builder: Any, value: Any, kind: types.Type, vector:
     return _splat(builder, context.cast(builder, value, kind, vector.element))
 
 
-def _vector_of(args: Any) -> Vector | None:
+def _vector_of(args: Any) -> Any:
     return next((arg for arg in args if isinstance(arg, Vector)), None)
 
 
@@ -273,7 +273,7 @@ def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any
 
 @intrinsic
 def pointer(typingctx: Any, array: Any) -> Any:
-    """The address of an array's elements: indexed without a test for negative numbers, passed on without a reference count.
+    """The address of an array's elements: indexed with no test for negative numbers, passed on with no reference count.
 
     Everything here that takes an array takes a pointer too. The array must be kept alive by whoever called the kernel.
     """
@@ -284,9 +284,50 @@ def pointer(typingctx: Any, array: Any) -> Any:
     return types.CPointer(array.dtype)(array), codegen
 
 
+@intrinsic
+def moved(typingctx: Any, array: Any, distance: Any) -> Any:
+    """A pointer `distance` elements on."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return _pointer(context, builder, sig.args[0], args[0], args[1], sig.args[1])
+
+    return signature(types.CPointer(array.dtype), array, types.unliteral(distance)), codegen
+
+
+@intrinsic
+def integers(typingctx: Any, array: Any) -> Any:
+    """A pointer to the same memory as integers of the same size."""
+    kind = types.int32 if array.dtype == types.float32 else types.int64
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        place = _pointer(context, builder, array, args[0], context.get_constant(types.int64, 0), types.int64)
+        return builder.bitcast(place, context.get_data_type(kind).as_pointer())
+
+    return types.CPointer(kind)(array), codegen
+
+
+@intrinsic
+def transpose(typingctx: Any, array: Any) -> Any:
+    """Swap the rows and columns of the first sixteen times sixteen elements."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        kind = ir.VectorType(context.get_value_type(array.dtype), LANES)
+        start = _pointer(context, builder, array, args[0], context.get_constant(types.int64, 0), types.int64)
+        places = [builder.gep(start, [ir.Constant(_I64, LANES * i)]) for i in range(LANES)]
+        places = [builder.bitcast(place, kind.as_pointer()) for place in places]
+        rows = _transposed(builder, [builder.load(place, align=array.dtype.bitwidth // 8) for place in places])
+        for row, place in zip(rows, places, strict=True):
+            builder.store(row, place, align=array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array), codegen
+
+
 @intrinsic(prefer_literal=True)
 def stack(typingctx: Any, like: Any, size: Any) -> Any:
-    """A pointer to `size` (a constant) uninitialised elements, of the type of `like` or of its elements, on a cache line, until the caller returns.
+    """A pointer to `size` (a constant) uninitialised elements on a cache line, until the caller returns.
+
+    Their type is that of `like` or of its elements.
 
     To be called in the kernel itself: what an inlined function has taken ends with that function.
     """
@@ -322,12 +363,12 @@ def load(typingctx: Any, array: Any, index: Any) -> Any:
 
 @intrinsic
 def store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
-    """Write a vector to sixteen consecutive elements of a flat array; into an int32 array, truncated."""
+    """Write a vector to sixteen consecutive elements of a flat array; into an integer array, truncated."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         vector = args[2]
         if isinstance(array.dtype, types.Integer):
-            vector = builder.fptosi(vector, ir.VectorType(_I32, LANES))
+            vector = builder.fptosi(vector, ir.VectorType(ir.IntType(array.dtype.bitwidth), LANES))
         place = _vector_pointer(context, builder, sig, args, vector.type)
         builder.store(vector, place, align=array.dtype.bitwidth // 8)
         return context.get_dummy_value()
@@ -488,12 +529,17 @@ def load_fields(typingctx: Any, rows: Any, base: Any, indices: Any, start: Any) 
             loaded.append(builder.load(builder.bitcast(place, half.as_pointer()), align=rows.dtype.bitwidth // 8))
         joined = ir.Constant(ir.VectorType(_I32, LANES), list(range(LANES)))
         fields = [builder.shuffle_vector(a, b, joined) for a, b in zip(loaded[:8], loaded[8:], strict=True)]
-        for step in (1, 2, 4):  # swap fields and rows, a bit of their numbers at a time
-            for i in (i for i in range(8) if not i & step):
-                fields[i], fields[i | step] = _exchanged(builder, fields[i], fields[i | step], step)
-        return context.make_tuple(builder, sig.return_type, fields)
+        return context.make_tuple(builder, sig.return_type, _transposed(builder, fields))
 
     return signature(types.UniTuple(vector, 8), rows, types.unliteral(base), indices, types.unliteral(start)), codegen
+
+
+def _transposed(builder: Any, rows: list) -> list:
+    """Swap the numbers of rows with those of lanes, modulo the number of rows, a bit at a time."""
+    for step in (1 << bit for bit in range(len(rows).bit_length() - 1)):
+        for i in (i for i in range(len(rows)) if not i & step):
+            rows[i], rows[i | step] = _exchanged(builder, rows[i], rows[i | step], step)
+    return rows
 
 
 def _exchanged(builder: Any, a: Any, b: Any, step: int) -> tuple[Any, Any]:

@@ -38,7 +38,8 @@ class KernelCompiler:
 
     def inline(self, function: Callable) -> Any:
         """Compile `function` into the kernels that call it."""
-        return numba.njit(forceinline=True, no_cpython_wrapper=True, **self.options)(inspect.unwrap(function))
+        options: Any = self.options | {"forceinline": True, "no_cpython_wrapper": True}
+        return numba.njit(**options)(inspect.unwrap(function))
 
     def kernel(self, function: Callable) -> Any:
         """Compile `function` on first use and keep the machine code, where there is a folder to keep it in."""

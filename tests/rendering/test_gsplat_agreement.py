@@ -39,7 +39,7 @@ def test_projection_and_tile_order(scene, prepared):
     for view in range(len(cameras)):
         bits = prepared[0].group_bits[view]
         visible = np.unpackbits(bits[: -(-len(gaussians) // 16)].view(np.uint8), bitorder="little").nonzero()[0]
-        assert len(visible) > 20
+        assert len(visible) >= 5
         assert (radii[view, visible] > 0).all()
         ours = rows[view, : len(visible)]
         torch.testing.assert_close(ours[:, [X, Y]], means2d[view, visible])

@@ -5,12 +5,10 @@ import gc
 import numpy as np
 import pytest
 import torch
-from numba.core import event
 
-from headsup_cli.rendering import compilation, simd
+from headsup_cli.rendering import simd
 from headsup_cli.rendering.buffers import BufferPool
 from headsup_cli.rendering.compilation import kernel
-from headsup_cli.rendering.compositing_kernels import composite
 from headsup_cli.rendering.simd import EXP2_CONSTANTS, LANES
 
 
@@ -18,8 +16,9 @@ from headsup_cli.rendering.simd import EXP2_CONSTANTS, LANES
 def _functions(values, constants, bits, out):
     x = simd.load(values, 0)
     c = (
-        simd.broadcast(values, constants[0]), simd.broadcast(values, constants[1]), simd.broadcast(values, constants[2]),
-        simd.broadcast(values, constants[3]), simd.broadcast(values, constants[4]), simd.broadcast(values, constants[5]),
+        simd.broadcast(values, constants[0]), simd.broadcast(values, constants[1]),
+        simd.broadcast(values, constants[2]), simd.broadcast(values, constants[3]),
+        simd.broadcast(values, constants[4]), simd.broadcast(values, constants[5]),
         simd.broadcast(values, constants[6]),
     )  # fmt: skip
     simd.store(out, 0, simd.exp2(x, c))
@@ -85,14 +84,6 @@ def test_memory_is_used_again_only_when_the_last_view_is_gone():
 
 def test_a_pool_takes_empty_shapes():
     assert BufferPool().take((0, 3), np.float64).shape == (0, 3)
-
-
-def test_compiling_is_announced_once(capsys):
-    start = event.Event("numba:compile", event.EventStatus.START, data={"dispatcher": composite})
-    announcement = compilation._Announcement()
-    announcement.on_start(start)
-    announcement.on_start(start)
-    assert capsys.readouterr().err.count("Compiling the CPU rasteriser, once") == 1
 
 
 @pytest.mark.parametrize("writable", [True, False])

@@ -172,17 +172,13 @@ def test_the_same_bits_with_any_number_of_threads_and_every_time(threads):
 
 
 def test_without_gradients_the_same_picture():
-    gaussians, cameras = random_gaussians(200, 39).map(Tensor_float), orbit()
+    gaussians, cameras = random_gaussians(200, 39).map(torch.Tensor.float), orbit()
     with torch.no_grad():
         quiet = render(gaussians, cameras)
     output = render(gaussians.map(lambda tensor: tensor.clone().requires_grad_()), cameras)
     assert torch.equal(quiet.rgb, output.rgb.detach())
     assert not quiet.rgb.requires_grad
     assert output.depth.requires_grad
-
-
-def Tensor_float(tensor):  # noqa: N802
-    return tensor.float()
 
 
 def test_later_renders_leave_earlier_pictures_alone():
@@ -209,17 +205,17 @@ def test_gradients_can_wait_for_later_renders():
 
 
 def empty_gaussians():
-    return random_gaussians(0, 0).map(Tensor_float)
+    return random_gaussians(0, 0).map(torch.Tensor.float)
 
 
 @pytest.mark.parametrize(
     ("gaussians", "cameras"),
     [
         (empty_gaussians(), orbit()),
-        (random_gaussians(10, 1, spread=0.01).map(Tensor_float), orbit(distance=-1.0)),
-        (random_gaussians(10, 1, opacity=(0.0, 0.003)).map(Tensor_float), orbit()),
-        (random_gaussians(10, 1).map(Tensor_float), orbit(0)),
-        (random_gaussians(10, 1).map(Tensor_float), orbit(width=0)),
+        (random_gaussians(10, 1, spread=0.01).map(torch.Tensor.float), orbit(distance=-1.0)),
+        (random_gaussians(10, 1, opacity=(0.0, 0.003)).map(torch.Tensor.float), orbit()),
+        (random_gaussians(10, 1).map(torch.Tensor.float), orbit(0)),
+        (random_gaussians(10, 1).map(torch.Tensor.float), orbit(width=0)),
     ],
     ids=["no Gaussians", "all behind", "all transparent", "no views", "no pixels"],
 )
@@ -297,19 +293,20 @@ def test_threads_may_render_at_once(threads):
     assert all(torch.equal(a, b.rgb) for a, b in zip(expected, found, strict=True))
 
 
-def _render_in_child(queue):
-    output = render(random_gaussians(400, 42), orbit())
-    queue.put(output.rgb.numpy())
+def _render_in_child(scene, queue):
+    torch.set_num_threads(1)  # as data loaders' workers do: torch's own threads do not survive a fork
+    queue.put(render(*scene).rgb.numpy())
 
 
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="the system cannot fork")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_process_may_render(threads):
     threads(2)
-    expected = render(random_gaussians(400, 42), orbit()).rgb.numpy()  # and the helper threads run
+    scene = random_gaussians(400, 42), orbit()
+    expected = render(*scene).rgb.numpy()
     context = multiprocessing.get_context("fork")
     queue = context.SimpleQueue()
-    child = context.Process(target=_render_in_child, args=(queue,))
+    child = context.Process(target=_render_in_child, args=(scene, queue))
     child.start()
     found = queue.get()
     child.join(60)

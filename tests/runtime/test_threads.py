@@ -1,4 +1,5 @@
 import itertools
+import os
 import threading
 import time
 
@@ -38,6 +39,19 @@ def test_an_error_on_a_helper_reaches_the_caller():
 
     with pytest.raises(ValueError, match="on a helper"):
         run_shared(work, 2)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_helpers_start_anew_after_a_fork():
+    run_shared(lambda: None, 3)
+    child = os.fork()
+    if child == 0:
+        threading.Timer(20, os._exit, (1,)).start()
+        both = threading.Barrier(2)
+        run_shared(both.wait, 2)  # returns only if a helper comes
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_configuring_before_torch(run_python):

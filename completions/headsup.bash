@@ -1,0 +1,12 @@
+
+_headsup_completion() {
+    local IFS=$'
+'
+    COMPREPLY=( $( env COMP_WORDS="${COMP_WORDS[*]}" \
+                   COMP_CWORD=$COMP_CWORD \
+                   _HEADSUP_COMPLETE=complete_bash $1 ) )
+    return 0
+}
+
+complete -o default -F _headsup_completion headsup
+

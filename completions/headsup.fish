@@ -1,0 +1,1 @@
+complete --command headsup --no-files --arguments "(env _HEADSUP_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) headsup)" --condition "env _HEADSUP_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) headsup"

@@ -1,0 +1,41 @@
+"""Options that several commands share, each with one name, one meaning and one help text."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from headsup_cli.commands.console import be_quiet
+
+
+def _quiet(wanted: bool) -> bool:
+    if wanted:
+        be_quiet()
+    return wanted
+
+
+SubjectsArgument = Annotated[
+    list[Path],
+    typer.Argument(metavar="SUBJECT", help="Rig dumps, captures, or folders of them.", show_default=False),
+]
+OutputOption = Annotated[
+    Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the results.", show_default=False)
+]
+DeviceOption = Annotated[
+    str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N; auto prefers the GPU.")
+]
+TemplateOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--template",
+        metavar="DIR",
+        help="Folder of a head template of your own.",
+        envvar="HEADSUP_TEMPLATE",
+        show_default=False,
+    ),
+]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Seed of all random numbers.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", help="No progress on stderr, only warnings and errors.", callback=_quiet)
+]

@@ -1,0 +1,155 @@
+"""From a capture to a head folder: the forward pass, refinement, figures and files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from headsup_cli import __version__
+from headsup_cli.capture.capture import Capture
+from headsup_cli.gaussians.gaussians import Gaussians, concatenate
+from headsup_cli.gaussians.head import Head, write_head
+from headsup_cli.gaussians.uv_maps import bind, texel_anchors
+from headsup_cli.inference.capture_views import capture_views
+from headsup_cli.inference.refine import RefineOptions, refine
+from headsup_cli.metrics.image_quality import psnr
+from headsup_cli.model.checkpoint import Checkpoint
+from headsup_cli.model.views import Views
+from headsup_cli.rendering.render import render
+from headsup_cli.runtime.progress import StageTimes
+from headsup_cli.template.template import Template
+
+REPORT_FILE = "report.json"
+REPORT_SIZE_PX = 500  # longer side of the pictures that the report's figures are taken on
+
+
+@dataclass(frozen=True)
+class ReconstructOptions:
+    """What to reconstruct and how hard to try."""
+
+    frame: str | None = None  # the capture's first by default, which is its most neutral one
+    views: int | None = None
+    refine: RefineOptions | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """A head, the Gaussians that it binds to, and what is told about it."""
+
+    head: Head
+    gaussians: Gaussians
+    report: dict[str, Any]
+
+
+def reconstruct(
+    capture: Capture,
+    checkpoint: Checkpoint,
+    template: Template,
+    options: ReconstructOptions,
+    *,
+    device: torch.device | str = "cpu",
+    times: StageTimes | None = None,
+) -> Reconstruction:
+    """Turn one moment of a capture into a head.
+
+    Args:
+        capture: The subject.
+        checkpoint: The model.
+        template: The one that the model was trained on.
+        options: Frame, number of views, refinement.
+        device: Where to work; the result is on the CPU.
+        times: Where stages are timed; stages before this call may be in it already.
+
+    Raises:
+        InputError: The frame does not exist, or its pictures cannot be used.
+    """
+    times = times or StageTimes()
+    torch.manual_seed(options.seed)
+    frame = options.frame or next(iter(capture.frames))
+    with times.stage("load images"):
+        names, views = capture_views(capture, frame, limit=options.views)
+        compared = views.resized(REPORT_SIZE_PX)
+    with times.stage("forward pass"), torch.inference_mode():
+        size = checkpoint.model.config.encoder.image_size_px
+        prediction = checkpoint.model(views.resized(size).to(device))
+        maps = prediction.maps.map(lambda tensor: tensor.clone().cpu())
+        latent = prediction.latent.clone().cpu()
+        room = None if prediction.background is None else prediction.background.map(lambda t: t.clone().cpu())
+    quality = {"feed-forward": _figures(bind(maps, texel_anchors(template, maps.resolution)), room, compared, names)}
+    refinement = None
+    if options.refine is not None:
+        with times.stage("refine"):
+            result = refine(
+                maps,
+                views,
+                template,
+                replace(options.refine, seed=options.seed),
+                background=room,
+                device=device,
+            )
+        maps = result.maps
+        refinement = {**asdict(options.refine), "steps_done": result.steps, "final_loss": result.final_loss}
+        quality["refined"] = _figures(bind(maps, texel_anchors(template, maps.resolution)), room, compared, names)
+    provenance = {
+        "program": f"headsup {__version__}",
+        "capture": capture.provenance.model_dump(),
+        "checkpoint": dict(checkpoint.provenance),
+        "frame": frame,
+        "views": names,
+        "seed": options.seed,
+        "refine": refinement,
+    }
+    head = Head(
+        subject=capture.subject,
+        maps=maps,
+        template=template.name,
+        template_sha256=template.sha256,
+        rig_from_head=np.asarray(capture.rig_from_head, np.float64),
+        latent=latent,
+        provenance=provenance,
+    )
+    gaussians = head.gaussians(template)
+    report = {
+        "subject": capture.subject,
+        "frame": frame,
+        "views": len(names),
+        "masked": views.masked,
+        "gaussians": len(gaussians),
+        "device": str(device),
+        "head_frame": capture.head_frame.model_dump(),
+        "image_size_px": REPORT_SIZE_PX,
+        "input_views_psnr_db": quality,
+        "refine": refinement,
+        "seconds": {name: round(value, 2) for name, value in times.seconds.items()},
+    }
+    return Reconstruction(head, gaussians, report)
+
+
+def write_reconstruction(reconstruction: Reconstruction, folder: Path, template: Template) -> None:
+    """Write head and report into an existing folder."""
+    write_head(reconstruction.head, folder, template)
+    (folder / REPORT_FILE).write_text(json.dumps(reconstruction.report, indent=1) + "\n", "utf-8")
+
+
+@torch.inference_mode()
+def _figures(gaussians: Gaussians, room: Gaussians | None, views: Views, names: list[str]) -> dict[str, Any]:
+    """PSNR on the input views, of the subject (mask > 0.5) and of the whole picture on black."""
+    scene = gaussians if room is None else concatenate([gaussians, room])
+    rgb = render(scene, views.cameras).rgb.clamp(0, 1)  # [v, h, w, 3]
+    foreground = psnr(rgb, views.rgb, (views.mask[..., 0] > 0.5).float())
+
+    def mean(values: Tensor) -> float:
+        return round(float(values.mean()), 2)
+
+    return {
+        "foreground": mean(foreground),
+        "full": mean(psnr(rgb, views.rgb)),
+        "per_view": {name: round(float(value), 2) for name, value in zip(names, foreground, strict=True)},
+    }
