@@ -1,8 +1,10 @@
-"""How long the rasteriser takes on a head of splats: `python benchmarks/rasteriser.py [--json FILE] [--backend gsplat]`.
+"""How long the rasteriser takes on a head of splats.
+
+    python benchmarks/rasteriser.py [--json FILE] [--backend gsplat]
 
 Each row is one view of a head-sized ellipsoid seen from 0.8 m, filling 85 % of the image's smaller side; splats are as
-large as their distance from each other, flattened along the normal, of mixed opacity, all over the surface, so that half
-of them are hidden. Times are of `render` (forward) and of `render` and a backward pass to every attribute of the
+large as their distance from each other, flattened along the normal, of mixed opacity, all over the surface, so that
+half of them are hidden. Times are of `render` (forward) and of `render` and a backward pass to every attribute of the
 Gaussians. The first row is also drawn by the tile loop in plain torch that the tests compare with.
 """
 
@@ -37,15 +39,15 @@ AXES_M = (0.08, 0.12, 0.10)
 DISTANCE_M = 0.8
 
 
-def head(n: int, seed: int = 0) -> Gaussians:
-    generator = torch.Generator().manual_seed(seed)
+def head(n: int, size: float) -> Gaussians:
+    generator = torch.Generator().manual_seed(0)
     direction = torch.nn.functional.normalize(torch.randn(n, 3, generator=generator), dim=-1)
     axes = torch.tensor(AXES_M)
     normal = torch.nn.functional.normalize(direction / axes, dim=-1)
     z = torch.tensor([0.0, 0.0, 1.0]).expand(n, 3)
     quats = torch.cat([1 + normal[:, 2:], torch.linalg.cross(z, normal)], -1)  # turns z to the normal
     spacing = math.sqrt(0.126 / n)  # by the ellipsoid's area, m^2
-    scales = spacing * torch.exp(0.3 * torch.randn(n, 3, generator=generator)) * torch.tensor([1.0, 1.0, 0.3])
+    scales = size * spacing * torch.exp(0.3 * torch.randn(n, 3, generator=generator)) * torch.tensor([1.0, 1.0, 0.3])
     opacities = torch.sigmoid(1.5 * torch.randn(n, generator=generator) + 1)
     return Gaussians(direction * axes, quats, scales, opacities, 0.4 * torch.randn(n, 1, 3, generator=generator))
 
@@ -87,10 +89,10 @@ def passes(
     return forward, both
 
 
-def measure(rows: list[tuple[int, int, int]], repeats: int, device: torch.device) -> list[dict[str, Any]]:
+def measure(rows: list[tuple[int, int, int]], size: float, repeats: int, device: torch.device) -> list[dict[str, Any]]:
     results = []
     for n, width, height in rows:
-        gaussians, cameras = head(n).to(device), front_view(width, height).to(device)
+        gaussians, cameras = head(n, size).to(device), front_view(width, height).to(device)
         row: dict[str, Any] = {"gaussians": n, "width": width, "height": height}
         for name, work in zip(("forward", "both"), passes(render, gaussians, cameras), strict=True):
             times_ms(work, 3, device)
@@ -105,9 +107,11 @@ def measure(rows: list[tuple[int, int, int]], repeats: int, device: torch.device
     return results
 
 
-def measure_reference(device: torch.device) -> float:
+def measure_reference(size: float, device: torch.device) -> float:
     n, width, height = ROWS[0]
-    forward, _ = passes(lambda g, c: render_reference(g, c, tile=16), head(n).to(device), front_view(width, height))
+    forward, _ = passes(
+        lambda g, c: render_reference(g, c, tile=16), head(n, size).to(device), front_view(width, height)
+    )
     return min(times_ms(forward, 2, device))
 
 
@@ -129,9 +133,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backend", choices=["cpu", "gsplat"], default="cpu")
     parser.add_argument("--repeats", type=int, default=21, metavar="N")
-    parser.add_argument(
-        "--rows", type=int, default=4, metavar="N", help="how many of the rows, from the first (5: all)"
-    )
+    parser.add_argument("--rows", type=int, default=4, metavar="N", help="how many rows, of 5")
+    parser.add_argument("--size", type=float, default=0.6, metavar="X", help="splats' size by their distance, 0.6")
     parser.add_argument("--threads", type=int, metavar="N", help="default: what torch chooses")
     parser.add_argument("--skip-reference", action="store_true", help="do not time the tile loop in torch")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
@@ -141,12 +144,12 @@ def main() -> None:
         torch.set_num_threads(options.threads)
     if device.type == "cpu":
         warm_up()
-    report: dict[str, Any] = {"backend": options.backend, "machine": machine(device)}
+    report: dict[str, Any] = {"backend": options.backend, "size": options.size, "machine": machine(device)}
     print(", ".join(f"{name} {value}" for name, value in report["machine"].items()))
     print(f"{'Gaussians':>9}  {'image':>10}  {'forward ms: median (least)':>17}  forward and backward ms")
-    report["rows"] = measure(ROWS[: options.rows], options.repeats, device)
+    report["rows"] = measure(ROWS[: options.rows], options.size, options.repeats, device)
     if not options.skip_reference and device.type == "cpu":
-        report["torch_tile_loop_ms"] = measure_reference(device)
+        report["torch_tile_loop_ms"] = measure_reference(options.size, device)
         report["times_faster"] = report["torch_tile_loop_ms"] / report["rows"][0]["forward_ms"]
         print(
             f"tile loop in torch, first row: {report['torch_tile_loop_ms']:.0f} ms, {report['times_faster']:.0f} times"

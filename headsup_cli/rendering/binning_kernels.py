@@ -15,7 +15,7 @@ _MASK, _WORD = np.uint64(DIGITS - 1), np.uint64(0xFFFFFFFF)
 @inline
 def depth_range(view, counts):
     """Number of visible splats of a view, the nearest one's key, and the range of the keys."""
-    n, lowest, highest = 0, np.int64(0xFFFFFFFF), np.int64(0)
+    n, lowest, highest = 0, 0xFFFFFFFF, 0
     for chunk in range(counts.shape[1]):
         n += counts[view, chunk, VISIBLE]
         lowest = min(lowest, counts[view, chunk, NEAREST])

@@ -366,11 +366,11 @@ def store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
     """Write a vector to sixteen consecutive elements of a flat array; into an integer array, truncated."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        vector = args[2]
+        vector, bits = args[2], array.dtype.bitwidth
         if isinstance(array.dtype, types.Integer):
-            vector = builder.fptosi(vector, ir.VectorType(ir.IntType(array.dtype.bitwidth), LANES))
+            vector = builder.fptosi(vector, ir.VectorType(ir.IntType(bits), LANES))
         place = _vector_pointer(context, builder, sig, args, vector.type)
-        builder.store(vector, place, align=array.dtype.bitwidth // 8)
+        builder.store(vector, place, align=bits // 8)
         return context.get_dummy_value()
 
     return signature(types.void, array, types.unliteral(index), value), codegen

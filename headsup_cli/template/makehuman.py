@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
+from headsup_cli.media.opencv import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
