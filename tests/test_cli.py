@@ -112,13 +112,14 @@ def test_a_reader_that_leaves_early_causes_no_noise():
 def test_ctrl_c_while_working(tmp_path):
     started = tmp_path / "started"
     code = f"""
-import pathlib, time, sys
+import pathlib, signal, time, sys
 from headsup_cli import app
 from headsup_cli.commands import doctor
 def work():
     pathlib.Path({str(started)!r}).touch()
     time.sleep(60)
 doctor._warm_up = work
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests themselves run in the background
 sys.exit(app.run(["doctor", "--warm-up"]))
 """
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)

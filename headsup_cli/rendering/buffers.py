@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 _KEPT_BYTES = 1 << 30  # idle memory kept, at most
+_SMALL_BYTES = 1 << 16
 _LINE = 64
 
 
@@ -32,9 +33,12 @@ class BufferPool:
         self._lock = threading.RLock()  # garbage collection, and so a return, may strike inside any of this
 
     def take(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        """An array of unspecified contents that begins on a cache line."""
+        """An array of unspecified contents; a large one begins on a cache line."""
         dtype = np.dtype(dtype)
-        size = _size_class(math.prod(shape) * dtype.itemsize)
+        wanted = math.prod(shape) * dtype.itemsize
+        if wanted < _SMALL_BYTES:  # the allocator keeps these anyway
+            return np.empty(shape, dtype)
+        size = _size_class(wanted)
         with self._lock:
             if self._idle[size]:
                 memory, address = self._idle[size].pop()
@@ -56,5 +60,5 @@ class BufferPool:
 
 def _size_class(size: int) -> int:
     """The next of eight steps per power of two, so that like sizes share memory."""
-    step = max(1 << max(size.bit_length() - 4, 0), 4096)
+    step = 1 << size.bit_length() - 4
     return -(-size // step) * step

@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from headsup_cli.media.opencv import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from headsup_cli.errors import MissingDependencyError
+from headsup_cli.media.opencv import cv2
 from headsup_cli.template.coefficients import check_coefficients
 
 METRES_PER_UNIT = 0.1  # MakeHuman models in decimetres, +Y up, +Z out of the face, +X to the subject's left

@@ -29,7 +29,7 @@ def sample(pytestconfig):
 def heads(sample, tmp_path_factory):
     """The sample subject, reconstructed once as README does, with a little refinement."""
     folder = tmp_path_factory.mktemp("heads")
-    assert run(["reconstruct", str(sample), "-o", str(folder), "--orbit", "--refine", "30steps", "--quiet"]) == 0
+    assert run(["reconstruct", str(sample), "-o", str(folder), "--orbit", "--refine", "60steps", "--quiet"]) == 0
     return folder
 
 
@@ -41,7 +41,7 @@ def test_it_leaves_a_head_a_report_and_a_video(heads):
     quality = report["input_views_psnr_db"]
     assert quality["feed-forward"]["foreground"] > 17
     assert quality["refined"]["foreground"] > quality["feed-forward"]["foreground"] + 2
-    assert report["refine"]["steps_done"] == 30
+    assert report["refine"]["steps_done"] == 60
     assert {"forward pass", "refine", "find head frame"} <= set(report["seconds"])
     assert json.loads((heads / "manifest.jsonl").read_text())["status"] == "done"
 

@@ -101,7 +101,7 @@ def test_provenance_and_times(capture, folder, times):
     recorded = capture.provenance.inputs_sha256
     assert recorded["calibration.json"] == sha256_of(folder / "calibration.json")
     assert len(recorded) == 1 + 4 + 4
-    assert capture.provenance.options == {"size": 1000, "crop": "none", "frames": None}
+    assert capture.provenance.options == {"size": 1000, "crop": "none", "frames": "all"}
     assert list(times.seconds) == ["read, mask and undistort", "find head frame", "crop and resize"]
 
 
