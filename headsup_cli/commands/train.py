@@ -19,13 +19,14 @@ class SimulatedPeople:
     """Simulated subjects by number, for workers of a training run."""
 
     seed: int
+    height_px: int  # of the pictures; they are three quarters as wide
 
     def __call__(self, index: int) -> "TrainingSubject":
         """Simulate subject `index`."""
         from headsup_cli.simulation.training_sample import training_sample
         from headsup_cli.training.dataset import subject_from_arrays
 
-        sample = training_sample(self.seed + index, views=12, width=144, height=192)
+        sample = training_sample(self.seed + index, views=12, width=3 * self.height_px // 4, height=self.height_px)
         return subject_from_arrays(sample.images, sample.masks, sample.cameras, sample.vertices)
 
 
@@ -68,7 +69,7 @@ def train(
     preset = load_yaml_config(path, Preset, settings or ())
     seed = preset.training.seed
     report = run_training(
-        SimulatedPeople(seed=1_000_000 * (seed + 1)),
+        SimulatedPeople(1_000_000 * (seed + 1), preset.model.encoder.image_size_px),
         preset,
         load_template(template),
         output,
