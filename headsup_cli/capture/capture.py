@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
 from headsup_cli.capture.confined_paths import confined
+from headsup_cli.capture.lens import Lens
 from headsup_cli.capture.schemas import (
     CaptureCameraEntry,
     CaptureFile,
@@ -30,7 +31,7 @@ class OriginalCamera:
     """Intrinsics of the distorted picture that a view was made from; pixel centres at half-integers."""
 
     K: Float64[np.ndarray, "3 3"]
-    dist: Float64[np.ndarray, " 5"]  # k1, k2, p1, p2, k3
+    lens: Lens
     width: int
     height: int
 
@@ -169,10 +170,7 @@ def _camera(entry: CaptureCameraEntry) -> CaptureCamera:
         width=entry.width,
         height=entry.height,
         original=OriginalCamera(
-            np.array(original.K, dtype=np.float64),
-            np.array(original.dist, dtype=np.float64),
-            original.width,
-            original.height,
+            np.array(original.K, dtype=np.float64), original.as_lens(), original.width, original.height
         ),
         colour_gain=np.array(entry.colour_gain, dtype=np.float64),
     )
@@ -187,7 +185,11 @@ def _camera_entry(camera: CaptureCamera) -> CaptureCameraEntry:
         height=camera.height,
         colour_gain=camera.colour_gain.tolist(),
         rig=RigCameraRecord(
-            K=original.K.tolist(), dist=original.dist.tolist(), width=original.width, height=original.height
+            K=original.K.tolist(),
+            lens=original.lens.model,
+            dist=list(original.lens.coefficients),
+            width=original.width,
+            height=original.height,
         ),
     )
 

@@ -4,22 +4,33 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
+
+from headsup_cli.capture.lens import Lens
+from headsup_cli.media.pictures import Picture
 
 
 @dataclass(frozen=True)
 class RigCamera:
     """A calibrated camera in the rig's world, in metres whatever the dump's units are.
 
-    OpenCV axes and distortion model; pixel centres at half-integers.
+    OpenCV axes; pixel centres at half-integers.
     """
 
     id: str
     K: Float64[np.ndarray, "3 3"]  # pixels of the distorted image
-    dist: Float64[np.ndarray, " 5"]  # k1, k2, p1, p2, k3
+    lens: Lens
     cam_from_rig: Float64[np.ndarray, "4 4"]  # rigid, metres
     width: int
     height: int
+
+    def project(self, ideal: Float[np.ndarray, "n 2"]) -> Float64[np.ndarray, "n 2"]:
+        """Pixels of the distorted image at which points (x/z, y/z) of the camera's frame appear."""
+        return self.lens.distort(ideal) @ self.K[:2, :2].T + self.K[:2, 2]
+
+    def unproject(self, pixels: Float[np.ndarray, "n 2"]) -> Float64[np.ndarray, "n 2"]:
+        """The points (x/z, y/z) that appear at `pixels` of the distorted image; NaN where the lens reaches none."""
+        return self.lens.undistort(np.linalg.solve(self.K[:2, :2], (pixels - self.K[:2, 2]).T).T)
 
     @property
     def centre(self) -> Float64[np.ndarray, " 3"]:
@@ -31,8 +42,8 @@ class RigCamera:
 class RigFrame:
     """One moment: pictures by camera id. Cameras without a usable picture are absent."""
 
-    images: dict[str, Path]
-    masks: dict[str, Path] = field(default_factory=dict)
+    images: dict[str, Picture]
+    masks: dict[str, Picture] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -44,6 +55,6 @@ class RigDump:
     metres_per_unit: float  # of the dump's own lengths; cameras here are in metres already
     cameras: dict[str, RigCamera]
     frames: dict[str, RigFrame]
-    backgrounds: dict[str, Path] = field(default_factory=dict)  # clean plates by camera id
+    backgrounds: dict[str, Picture] = field(default_factory=dict)  # clean plates by camera id
     expressions: dict[str, dict[str, float]] = field(default_factory=dict)  # ARKit weights by frame
     left_out: dict[str, str] = field(default_factory=dict)  # "frame/camera" -> why the view is not there

@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt, Le, Len
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
+from headsup_cli.capture.lens import MAX_COEFFICIENTS, Lens, LensModel
 from headsup_cli.config_files.schema import StrictModel
 from headsup_cli.runtime.atomic import atomic_write_text
 
@@ -66,7 +67,7 @@ Intrinsics = Annotated[Matrix3, AfterValidator(_is_intrinsic)]
 Rotation = Annotated[Matrix3, AfterValidator(_is_rotation)]
 Rigid = Annotated[Matrix4, AfterValidator(_is_rigid)]
 Similarity = Annotated[Matrix4, AfterValidator(_is_similarity)]
-Distortion = Annotated[list[float], Len(5, 5)]
+Distortion = Annotated[list[float], Len(4, 12)]
 Side = Annotated[int, Gt(0), Le(MAX_IMAGE_SIDE_PX)]
 Expression = dict[str, Annotated[float, Ge(0.0), Le(1.0)]]
 
@@ -75,11 +76,28 @@ class _FileModel(StrictModel):
     model_config = ConfigDict(strict=True)
 
 
-class RigCameraEntry(_FileModel):
-    """One camera of a rig: `x_cam = R x_world + t`, OpenCV axes, OpenCV's five distortion coefficients."""
+class _LensFields(_FileModel):
+    lens: LensModel = Field(default="opencv", description="The lens model that `dist` holds the coefficients of.")
+    dist: Distortion = Field(
+        description="opencv: k1, k2, p1, p2, k3, k4, k5, k6, s1, s2, s3, s4, of which the last may be left out; "
+        "fisheye: k1, k2, k3, k4."
+    )
+
+    @model_validator(mode="after")
+    def _has_no_more_coefficients_than_the_model(self) -> "_LensFields":
+        if len(self.dist) > MAX_COEFFICIENTS[self.lens]:
+            raise ValueError(f"at most {MAX_COEFFICIENTS[self.lens]} coefficients in dist for the lens '{self.lens}'")
+        return self
+
+    def as_lens(self) -> Lens:
+        """The lens that the two fields describe."""
+        return Lens(self.lens, tuple(self.dist))
+
+
+class RigCameraEntry(_LensFields):
+    """One camera of a rig: `x_cam = R x_world + t`, OpenCV axes, one of OpenCV's lens models."""
 
     K: Intrinsics = Field(description="[[fx, 0, cx], [0, fy, cy], [0, 0, 1]], pixels, of the distorted image.")
-    dist: Distortion = Field(description="k1, k2, p1, p2, k3 of OpenCV's model.")
     R: Rotation = Field(description="Rotation from the rig's world to the camera.")
     t: Vector3 = Field(description="Translation from the rig's world to the camera, in `units`.")
     width: Side = Field(description="Image width, pixels.")
@@ -103,11 +121,10 @@ class ExpressionsFile(_FileModel):
     frames: dict[FileName, Expression]
 
 
-class RigCameraRecord(_FileModel):
+class RigCameraRecord(_LensFields):
     """The camera as the rig had it, kept so that a capture can be traced back to the original pixels."""
 
     K: Intrinsics = Field(description="Of the distorted original, pixel centres at half-integers.")
-    dist: Distortion
     width: Side
     height: Side
 

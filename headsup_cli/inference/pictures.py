@@ -69,7 +69,7 @@ def write_stills(
     metric_rig_from_head = rig_from_head.copy()
     metric_rig_from_head[:3] /= np.cbrt(np.linalg.det(rig_from_head[:3, :3]))  # rig units -> metres
     for name, camera in rig_cameras.items():
-        if np.any(camera.dist):
+        if not camera.lens.is_ideal:
             logger.warning("camera %s has lens distortion; its picture is rendered without", name)
         view = Cameras(
             cam_from_world=torch.from_numpy(camera.cam_from_rig @ metric_rig_from_head).float()[None],

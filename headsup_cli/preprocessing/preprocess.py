@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -17,7 +16,8 @@ from headsup_cli.capture.capture import Capture, CaptureCamera, CaptureFrame, Ca
 from headsup_cli.capture.rig_dump import RigCamera, RigDump
 from headsup_cli.capture.schemas import HeadFrameEntry, ProvenanceEntry
 from headsup_cli.errors import InputError
-from headsup_cli.media.images import read_image, read_mask, to_8bit
+from headsup_cli.media.images import to_8bit
+from headsup_cli.media.pictures import read_mask_picture, read_picture
 from headsup_cli.preprocessing.head_frame import HeadFrame, find_head_frame, head_frame_from_cameras
 from headsup_cli.preprocessing.masks import mask_from_plate
 from headsup_cli.preprocessing.silhouette_fit import HeadMesh, Silhouettes, head_mesh, silhouettes
@@ -149,12 +149,12 @@ def _read_frame(dump: RigDump, frame: str, views: Mapping[str, Pinhole], left_ou
 
 def _read_view(dump: RigDump, frame: str, camera: str, view: Pinhole) -> _Undistorted:
     files, rig_camera = dump.frames[frame], dump.cameras[camera]
-    image = read_image(files.images[camera])
+    image = read_picture(files.images[camera])
     mask = None
     if camera in files.masks:
-        mask = to_8bit(read_mask(files.masks[camera]))
+        mask = to_8bit(read_mask_picture(files.masks[camera]))
     elif camera in dump.backgrounds:
-        mask = mask_from_plate(image, read_image(dump.backgrounds[camera]))
+        mask = mask_from_plate(image, read_picture(dump.backgrounds[camera]))
     return _Undistorted(undistort(image, rig_camera, view), None if mask is None else undistort(mask, rig_camera, view))
 
 
@@ -220,7 +220,7 @@ def _camera(camera: RigCamera, view: Pinhole, head: HeadFrame) -> CaptureCamera:
         cam_from_head=camera.cam_from_rig @ head.rig_from_head,
         width=view.width,
         height=view.height,
-        original=OriginalCamera(camera.K, camera.dist, camera.width, camera.height),
+        original=OriginalCamera(camera.K, camera.lens, camera.width, camera.height),
     )
 
 
@@ -233,10 +233,10 @@ def _in_rig_units(head: HeadFrame, metres_per_unit: float) -> np.ndarray:
 def _provenance(
     dump: RigDump, options: PreprocessOptions, frames: list[str], left_out: dict[str, str]
 ) -> ProvenanceEntry:
-    files: set[Path] = set(dump.backgrounds.values())
+    pictures = [*dump.backgrounds.values()]
     for name in frames:
-        files |= {*dump.frames[name].images.values(), *dump.frames[name].masks.values()}
-    files |= {path for path in dump.path.glob("*.json") if path.is_file()}
+        pictures += [*dump.frames[name].images.values(), *dump.frames[name].masks.values()]
+    files = {picture.path for picture in pictures} | {path for path in dump.path.glob("*.json") if path.is_file()}
     chosen = options.frames if isinstance(options.frames, str) else ",".join(options.frames)
     recorded = asdict(options) | {"frames": chosen}
     return ProvenanceEntry(

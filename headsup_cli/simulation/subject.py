@@ -12,6 +12,7 @@ from jaxtyping import Float, Float32, Int, UInt8
 
 from headsup_cli import __version__
 from headsup_cli.cameras.camera import Cameras
+from headsup_cli.capture.lens import Lens
 from headsup_cli.capture.rig_dump import RigCamera
 from headsup_cli.capture.rigs.native import (
     ONLY_FRAME,
@@ -94,7 +95,7 @@ class SimulatedSubject:
         poses, K = self.cameras.cam_from_world.numpy() @ head_from_rig, self.cameras.K.numpy()
         size = self.cameras.width, self.cameras.height
         return {
-            name: RigCamera(name, K[index], self.faults.distortion[index], poses[index], *size)
+            name: RigCamera(name, K[index], Lens("opencv", tuple(self.faults.distortion[index])), poses[index], *size)
             for index, name in enumerate(self.camera_names)
         }
 

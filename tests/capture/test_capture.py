@@ -14,6 +14,7 @@ from headsup_cli.capture.capture import (
     validate_capture,
     write_capture,
 )
+from headsup_cli.capture.lens import Lens
 from headsup_cli.capture.schemas import HeadFrameEntry, ProvenanceEntry
 from headsup_cli.errors import InputError
 from headsup_cli.media.images import write_image
@@ -25,7 +26,9 @@ def _camera(x_m):
     pose = np.eye(4)
     pose[:3, 3] = x_m, 0.0, 1.0
     K = np.array([[50.0, 0, 6], [0, 50, 8], [0, 0, 1]])
-    original = OriginalCamera(np.diag([2.0, 2.0, 1.0]) @ K, np.full(5, 0.01), 2 * WIDTH, 2 * HEIGHT)
+    original = OriginalCamera(
+        np.diag([2.0, 2.0, 1.0]) @ K, Lens("opencv", (0.01, 0.0, 0.001, 0.0, 0.0)), 2 * WIDTH, 2 * HEIGHT
+    )
     return CaptureCamera(K, pose, WIDTH, HEIGHT, original)
 
 
@@ -76,7 +79,7 @@ def test_what_is_written_is_read_again(capture, folder):
     for name, camera in capture.cameras.items():
         np.testing.assert_array_equal(again.cameras[name].K, camera.K)
         np.testing.assert_array_equal(again.cameras[name].cam_from_head, camera.cam_from_head)
-        np.testing.assert_array_equal(again.cameras[name].original.dist, camera.original.dist)
+        assert again.cameras[name].original.lens == camera.original.lens
     for name, view in capture.frames["smile"].views.items():
         np.testing.assert_array_equal(again.frames["smile"].views[name].load_image(), view.image)
     np.testing.assert_array_equal(again.frames["smile"].views["left"].load_mask()[:, 0] > 0.5, np.arange(HEIGHT) >= 4)

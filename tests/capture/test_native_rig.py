@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from headsup_cli.capture.rigs import native
 from headsup_cli.capture.rigs.detection import is_rig_dump, read_rig_dump
 from headsup_cli.errors import InputError
-from headsup_cli.media.images import read_image, write_image
+from headsup_cli.media.images import write_image
+from headsup_cli.media.pictures import read_picture
 
 WIDTH, HEIGHT = 24, 32
 CAMERAS = ("left", "front camera", "ŕight")
@@ -82,7 +83,7 @@ def test_one_frame_and_several(tmp_path):
 def test_what_is_written_is_read_again(tmp_path):
     dump = read_rig_dump(write_dump(tmp_path / "d", content=calibration("mm")))
     copy = tmp_path / "copy"
-    images = {name: read_image(path) for name, path in dump.frames[native.ONLY_FRAME].images.items()}
+    images = {name: read_picture(picture) for name, picture in dump.frames[native.ONLY_FRAME].images.items()}
     mask = {name: np.full((HEIGHT, WIDTH), 255, np.uint8) for name in images}
     native.write_rig_frame(copy, images, mask, frame="smile")
     native.write_backgrounds(copy, images)
@@ -92,8 +93,8 @@ def test_what_is_written_is_read_again(tmp_path):
     for name, camera in dump.cameras.items():
         np.testing.assert_allclose(again.cameras[name].K, camera.K)
         np.testing.assert_allclose(again.cameras[name].cam_from_rig, camera.cam_from_rig, atol=1e-12)
-        np.testing.assert_array_equal(read_image(again.frames["smile"].images[name]), images[name])
-        np.testing.assert_array_equal(read_image(again.backgrounds[name]), images[name])
+        np.testing.assert_array_equal(read_picture(again.frames["smile"].images[name]), images[name])
+        np.testing.assert_array_equal(read_picture(again.backgrounds[name]), images[name])
     assert again.expressions == {"smile": {"jawOpen": 0.5}}
 
 
@@ -106,6 +107,8 @@ def test_what_is_written_is_read_again(tmp_path):
         ({"K": [[-60, 0, 12], [0, 60, 16], [0, 0, 1]]}, "positive focal"),
         ({"K": [[60, 0, 12], [0, 60, 16]]}, "K"),
         ({"dist": [0.0, 0.0]}, "dist"),
+        ({"lens": "fisheye"}, "dist"),
+        ({"lens": "pinhole"}, "lens"),
         ({"width": 0}, "width"),
         ({"height": 10**9}, "height"),
         ({"t": ["a", 0, 0]}, "t[0]"),

@@ -8,6 +8,7 @@ import torch
 
 from headsup_cli.cameras.trajectories import look_at
 from headsup_cli.capture.capture import validate_capture, write_capture
+from headsup_cli.capture.lens import Lens
 from headsup_cli.capture.rig_dump import RigCamera
 from headsup_cli.capture.rigs import native
 from headsup_cli.capture.rigs.detection import read_rig_dump
@@ -24,8 +25,8 @@ def _cameras():
     eyes = torch.tensor([[-0.5, 0.1, 0.9], [0.0, -0.1, 1.0], [0.6, 0.0, 0.8], [0.2, 0.5, 0.9]], dtype=torch.float64)
     poses = look_at(eyes, torch.zeros(3, dtype=torch.float64), torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64))
     K = np.array([[180.0, 0, 30.2], [0, 181, 39.7], [0, 0, 1]])
-    dist = np.array([-0.15, 0.1, 0.001, 0.0, 0.0])
-    return {f"c{i}": RigCamera(f"c{i}", K, dist, pose, WIDTH, HEIGHT) for i, pose in enumerate(poses.numpy())}
+    lens = Lens("opencv", (-0.15, 0.1, 0.001, 0.0, 0.0))
+    return {f"c{i}": RigCamera(f"c{i}", K, lens, pose, WIDTH, HEIGHT) for i, pose in enumerate(poses.numpy())}
 
 
 def _write_calibration(folder: Path, per_metre: float = 1.0):
@@ -81,10 +82,9 @@ def test_capture_projects_as_the_rig_does(capture, folder):
         by_capture = (head_points @ camera.cam_from_head[:3, :3].T + camera.cam_from_head[:3, 3]) @ camera.K.T
         by_capture = by_capture[:, :2] / by_capture[:, 2:]
         rotation, _ = cv2.Rodrigues(rig_camera.cam_from_rig[:3, :3])
-        distorted, _ = cv2.projectPoints(
-            rig_points_m, rotation, rig_camera.cam_from_rig[:3, 3], camera.original.K, camera.original.dist
-        )
-        straight = cv2.undistortPoints(distorted, camera.original.K, camera.original.dist, P=camera.K)[:, 0]
+        original_K, dist = camera.original.K, np.array(camera.original.lens.coefficients)
+        distorted, _ = cv2.projectPoints(rig_points_m, rotation, rig_camera.cam_from_rig[:3, 3], original_K, dist)
+        straight = cv2.undistortPoints(distorted, original_K, dist, P=camera.K)[:, 0]
         np.testing.assert_allclose(by_capture, straight, atol=0.02)
 
 

@@ -2,8 +2,9 @@ import cv2
 import numpy as np
 import pytest
 
+from headsup_cli.capture.lens import Lens
 from headsup_cli.capture.rig_dump import RigCamera
-from headsup_cli.preprocessing.undistort import Pinhole, distort, resize, undistort, undistorted_view
+from headsup_cli.preprocessing.undistort import Pinhole, resize, undistort, undistorted_view
 
 LENSES = {
     "barrel": [-0.28, 0.1, 0.0, 0.0, 0.0],
@@ -14,17 +15,7 @@ LENSES = {
 
 def _camera(dist, width=180, height=240):
     K = np.array([[400.0, 0, 93.3], [0, 404.0, 117.7], [0, 0, 1]])
-    return RigCamera("a", K, np.array(dist), np.eye(4), width, height)
-
-
-@pytest.mark.parametrize("lens", LENSES)
-def test_distort_is_opencvs(lens):
-    camera = _camera(LENSES[lens])
-    points = np.random.default_rng(0).uniform(-0.3, 0.3, (50, 2))
-    ours = distort(points, camera.dist) * camera.K[[0, 1], [0, 1]] + camera.K[:2, 2]
-    theirs, _ = cv2.projectPoints(np.pad(points, ((0, 0), (0, 1)), constant_values=1.0), np.zeros(3), np.zeros(3),
-                                  camera.K, camera.dist)  # fmt: skip
-    np.testing.assert_allclose(ours, theirs[:, 0], atol=1e-9)
+    return RigCamera("a", K, Lens("opencv", tuple(dist)), np.eye(4), width, height)
 
 
 @pytest.mark.parametrize("lens", LENSES)
@@ -34,7 +25,7 @@ def test_points_land_where_the_undistorted_view_projects_them(lens):
     points = np.array([[x, y, 1.0] for x in (-0.15, -0.02, 0.16) for y in (-0.21, 0.03, 0.2)])
     opencv_K = camera.K.copy()
     opencv_K[:2, 2] -= 0.5
-    dots, _ = cv2.projectPoints(points, np.zeros(3), np.zeros(3), opencv_K, camera.dist)
+    dots, _ = cv2.projectPoints(points, np.zeros(3), np.zeros(3), opencv_K, np.array(camera.lens.coefficients))
     rows, columns = np.mgrid[: camera.height, : camera.width]
     picture = np.zeros((camera.height, camera.width), np.float32)
     for x, y in dots[:, 0]:
@@ -58,8 +49,7 @@ def test_no_black_borders_and_nothing_given_away(lens):
         K = view.K.copy()
         K[[0, 1], [0, 1]] *= focal_factor
         grid = np.stack(np.meshgrid(np.arange(view.width) + 0.5, np.arange(view.height) + 0.5), -1).reshape(-1, 2)
-        source = distort((grid - K[:2, 2]) / K[[0, 1], [0, 1]], camera.dist) * camera.K[[0, 1], [0, 1]]
-        source += camera.K[:2, 2]
+        source = camera.project((grid - K[:2, 2]) / K[[0, 1], [0, 1]])
         return (source > 0.49).all() and (source < np.array([view.width, view.height]) - 0.49).all()
 
     assert sources_inside(1.0)

@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 from headsup_cli.capture.rigs.native import read_rig
 from headsup_cli.commands.simulate import simulate
 from headsup_cli.errors import InputError
-from headsup_cli.media.images import read_image, read_mask
+from headsup_cli.media.images import read_mask
+from headsup_cli.media.pictures import read_mask_picture, read_picture
 from headsup_cli.simulation.subject import NEUTRAL, SimulationOptions, is_written, simulate_subject, write_subject
 
 CLEAN = SimulationOptions(cameras=3, width=90, height=120, suffix=".png")
@@ -41,7 +42,9 @@ def read_ply(path):
 def silhouette(camera, vertices, faces):
     """Drawn by OpenCV through the lens, at eight times the size."""
     turn, _ = cv2.Rodrigues(camera.cam_from_rig[:3, :3])
-    pixels, _ = cv2.projectPoints(vertices.astype(np.float64), turn, camera.cam_from_rig[:3, 3], camera.K, camera.dist)
+    pixels, _ = cv2.projectPoints(
+        vertices.astype(np.float64), turn, camera.cam_from_rig[:3, 3], camera.K, np.array(camera.lens.coefficients)
+    )
     canvas = np.zeros((camera.height * 8, camera.width * 8), np.uint8)
     for triangle in np.round(pixels[:, 0] * 8 - 0.5).astype(np.int32)[faces]:
         cv2.fillConvexPoly(canvas, triangle, 255)
@@ -54,8 +57,8 @@ def test_clean_dump_reads_back(clean):
     (frame,) = dump.frames.values()
     assert frame.images.keys() == frame.masks.keys() == dump.cameras.keys()
     assert not dump.backgrounds
-    assert all(not camera.dist.any() for camera in dump.cameras.values())
-    background = read_image(frame.images["cam00"])[read_mask(frame.masks["cam00"]) == 0]
+    assert all(camera.lens.is_ideal for camera in dump.cameras.values())
+    background = read_picture(frame.images["cam00"])[read_mask_picture(frame.masks["cam00"]) == 0]
     assert np.ptp(background, axis=0).max() == 0
 
 
@@ -68,9 +71,9 @@ def test_studio_dump_has_plates_instead_of_masks(studio):
         assert not frame.masks
         for camera, path in frame.images.items():
             outside = read_mask(studio / "truth" / "masks" / name / f"{camera}.png") == 0
-            difference = read_image(path)[outside].astype(float) - read_image(dump.backgrounds[camera])[outside]
+            difference = read_picture(path)[outside].astype(float) - read_picture(dump.backgrounds[camera])[outside]
             assert np.abs(difference).mean() < 6  # noise
-            assert read_image(path)[outside].std() > 4  # a room, not a wall
+            assert read_picture(path)[outside].std() > 4  # a room, not a wall
 
 
 def test_masks_match_the_true_surface_through_the_lens(clean, studio):

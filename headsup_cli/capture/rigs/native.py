@@ -13,7 +13,8 @@ from headsup_cli.capture.rig_dump import RigCamera, RigDump, RigFrame
 from headsup_cli.capture.schemas import ExpressionsFile, RigCalibrationFile, RigCameraEntry
 from headsup_cli.config_files.json_config import load_json_config
 from headsup_cli.errors import InputError
-from headsup_cli.media.images import IMAGE_SUFFIXES, read_image_size, write_image
+from headsup_cli.media.images import IMAGE_SUFFIXES, write_image
+from headsup_cli.media.pictures import Picture, picture_size
 from headsup_cli.runtime.atomic import atomic_write_text
 
 ONLY_FRAME = "frame"  # name of the frame of a dump whose pictures lie in images/ itself
@@ -83,7 +84,8 @@ def write_calibration(path: Path, cameras: Mapping[str, RigCamera]) -> None:
     entries = {
         name: RigCameraEntry(
             K=camera.K.tolist(),
-            dist=camera.dist.tolist(),
+            lens=camera.lens.model,
+            dist=list(camera.lens.coefficients),
             R=camera.cam_from_rig[:3, :3].tolist(),
             t=camera.cam_from_rig[:3, 3].tolist(),
             width=camera.width,
@@ -156,8 +158,7 @@ def _cameras(calibration: RigCalibrationFile) -> dict[str, RigCamera]:
         left, _, right = np.linalg.svd(np.array(entry.R, dtype=np.float64))
         cam_from_rig[:3, :3] = left @ right  # the nearest exact rotation to one printed with few digits
         cam_from_rig[:3, 3] = np.array(entry.t) * metres_per_unit
-        dist = np.array(entry.dist, dtype=np.float64)
-        cameras[name] = RigCamera(name, K, dist, cam_from_rig, entry.width, entry.height)
+        cameras[name] = RigCamera(name, K, entry.as_lens(), cam_from_rig, entry.width, entry.height)
     return cameras
 
 
@@ -201,7 +202,7 @@ def _pictures(folder: Path, dump: Path) -> dict[str, Path]:
 
 def _of_cameras(
     pictures: dict[str, Path], cameras: Mapping[str, RigCamera], frame: str, left_out: dict[str, str]
-) -> dict[str, Path]:
+) -> dict[str, Picture]:
     for name in cameras.keys() - pictures.keys():
         left_out[f"{frame}/{name}"] = "no picture"
         logger.warning("frame %s: camera %s has no picture; the view is left out", frame, name)
@@ -216,22 +217,22 @@ def _of_cameras(
     return used
 
 
-def _known(pictures: dict[str, Path], cameras: Mapping[str, RigCamera]) -> dict[str, Path]:
+def _known(pictures: dict[str, Path], cameras: Mapping[str, RigCamera]) -> dict[str, Picture]:
     for name in pictures.keys() - cameras.keys():
         logger.warning("%s: no camera of that name in calibration.json; ignored", pictures[name])
-    return {name: pictures[name] for name in cameras if name in pictures}
+    return {name: Picture(pictures[name]) for name in cameras if name in pictures}
 
 
-def _check_sizes(cameras: Mapping[str, RigCamera], groups: list[dict[str, Path]]) -> None:
-    for name, path in ((name, path) for group in groups for name, path in group.items()):
+def _check_sizes(cameras: Mapping[str, RigCamera], groups: list[dict[str, Picture]]) -> None:
+    for name, picture in ((name, picture) for group in groups for name, picture in group.items()):
         camera = cameras[name]
         try:
-            size = read_image_size(path)
+            size = picture_size(picture)
         except InputError:
             continue  # unreadable pictures are told from missing ones where they are decoded
         if size != (camera.width, camera.height):
             raise InputError(
-                path,
+                picture.path,
                 found="{} x {} pixels".format(*size),
                 expected=f"{camera.width} x {camera.height} as calibrated",
                 remedy="use the pictures' own calibration, or scale the one to the other",
