@@ -45,3 +45,11 @@ def parse_effort(text: str) -> Effort:
     if match and int(match[1]) > 0:
         return Effort(steps=int(match[1]))
     raise typer.BadParameter(f"'{text}' is no amount of work: give seconds (60 or 60s) or steps (1000steps).")
+
+
+def parse_gain(text: str) -> tuple[str, float]:
+    """A name and a factor from `NAME=X`."""
+    match = re.fullmatch(r"(\w+)=(\d+(?:\.\d+)?)", text)
+    if not match:
+        raise typer.BadParameter(f"'{text}' is no gain: give a coefficient and a factor, such as jawOpen=1.5.")
+    return match[1], float(match[2])

@@ -38,7 +38,7 @@ def sample_texels(template: Template, resolution: int) -> Texels:
     return Texels(resolution, faces >= 0, faces, weights, corners)
 
 
-def texel_positions(texels: Texels, vertices: Float[np.ndarray, "v 3"]) -> Float32[np.ndarray, "r r 3"]:
+def texel_positions(texels: Texels, vertices: Float[np.ndarray, "v d"]) -> Float32[np.ndarray, "r r d"]:
     """Points on the surface at the texels' centres, in metres; zero outside the islands."""
     return _interpolated(texels, vertices, texels.vertex_indices)
 
@@ -58,7 +58,7 @@ def texel_frames(
         are right-handed, so that the bitangent runs along -v, upwards in a picture of the map.
     """
     normal = _unit(_interpolated(texels, vertex_normals(vertices, template.faces), texels.vertex_indices))
-    along_u, _ = _along_uv(template, texels, vertices)
+    along_u, _ = uv_derivatives(template, texels, vertices)
     tangent = along_u - (along_u * normal).sum(-1, keepdims=True) * normal
     # Where the surface folds back on itself within a texel u may run along the normal: any tangent will do.
     astray = np.linalg.norm(tangent, axis=-1) < 1e-3 * np.maximum(np.linalg.norm(along_u, axis=-1), 1e-12)
@@ -72,7 +72,7 @@ def texel_frames(
 def texel_sizes(template: Template, texels: Texels, vertices: Float[np.ndarray, "v 3"]) -> Float32[np.ndarray, "r r 2"]:
     """Metres that one texel covers along tangent and bitangent of `texel_frames`; zero outside the islands."""
     frames = texel_frames(template, texels, vertices)
-    along_u, along_v = _along_uv(template, texels, vertices)
+    along_u, along_v = uv_derivatives(template, texels, vertices)
     sizes = np.stack([(along_u * frames[..., 0]).sum(-1), (along_v * frames[..., 1]).sum(-1)], axis=-1)
     return (np.abs(sizes) / texels.resolution).astype(np.float32)
 
@@ -119,10 +119,13 @@ def _cross(first: Float[np.ndarray, "n 2"], second: Float[np.ndarray, "n 2"]) ->
     return first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]
 
 
-def _along_uv(
-    template: Template, texels: Texels, vertices: Float[np.ndarray, "v 3"]
-) -> tuple[Float32[np.ndarray, "r r 3"], Float32[np.ndarray, "r r 3"]]:
-    """How the surface point moves with u and with v, means over the faces around each UV vertex."""
+def uv_derivatives(
+    template: Template, texels: Texels, vertices: Float[np.ndarray, "v d"]
+) -> tuple[Float32[np.ndarray, "r r d"], Float32[np.ndarray, "r r d"]]:
+    """How the surface point moves with u and with v at the texels, metres per unit of the map.
+
+    Means over the faces around each UV vertex, linear in the vertices: a blendshape's offsets give its derivatives.
+    """
     a, b, c = (vertices[template.faces[:, corner]].astype(np.float64) for corner in range(3))
     p, q, r = (template.uvs[template.uv_faces[:, corner]].astype(np.float64) for corner in range(3))
     area = _cross(q - p, r - p)[:, None]
@@ -138,8 +141,8 @@ def _along_uv(
 
 
 def _interpolated(
-    texels: Texels, values: Float[np.ndarray, "n 3"], corners: Int32[np.ndarray, "r r 3"]
-) -> Float32[np.ndarray, "r r 3"]:
+    texels: Texels, values: Float[np.ndarray, "n d"], corners: Int32[np.ndarray, "r r 3"]
+) -> Float32[np.ndarray, "r r d"]:
     return np.einsum("rsk,rskd->rsd", texels.barycentric, values.astype(np.float32)[corners])
 
 

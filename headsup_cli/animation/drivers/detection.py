@@ -1,0 +1,44 @@
+"""Which reader takes a file of curves: decided by looking at it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from headsup_cli.animation.curves import Curves
+from headsup_cli.animation.drivers import face_cap, json_curves, live_link_face, weight_table
+from headsup_cli.errors import InputError
+
+
+@dataclass(frozen=True)
+class Driver:
+    """A format of curves."""
+
+    name: str
+    description: str
+    recognises: Callable[[Path], bool]
+    read: Callable[[Path], Curves]
+
+
+DRIVERS = (  # the first that recognises a file reads it
+    Driver("live-link-face", "Live Link Face CSV", live_link_face.recognises, live_link_face.read),
+    Driver("face-cap", "Face Cap text", face_cap.recognises, face_cap.read),
+    Driver("json", "Audio2Face, MediaPipe or plain JSON", json_curves.recognises, json_curves.read),
+    Driver("table", "CSV with a header of coefficient names", weight_table.recognises, weight_table.read),
+)
+
+
+def read_curves(path: Path) -> Curves:
+    """Read a file of curves of whichever format it is.
+
+    Raises:
+        InputError: No reader recognises the file, or the one that does finds fault with it.
+    """
+    for driver in DRIVERS:
+        if driver.recognises(path):
+            return driver.read(path)
+    raise InputError(
+        path,
+        found="no curves",
+        expected="; ".join(driver.description for driver in DRIVERS),
+        remedy="see docs/animation.md for the formats",
+    )
