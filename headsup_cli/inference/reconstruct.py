@@ -15,7 +15,7 @@ from headsup_cli import __version__
 from headsup_cli.capture.capture import Capture
 from headsup_cli.gaussians.gaussians import Gaussians, concatenate
 from headsup_cli.gaussians.head import Head, write_head
-from headsup_cli.gaussians.uv_maps import bind, texel_anchors
+from headsup_cli.gaussians.uv_maps import GaussianMaps, bind, texel_anchors
 from headsup_cli.inference.capture_views import capture_views
 from headsup_cli.inference.refine import RefineOptions, refine
 from headsup_cli.metrics.image_quality import psnr
@@ -76,36 +76,17 @@ def reconstruct(
     with times.stage("load images"):
         names, views = capture_views(capture, frame, limit=options.views)
         compared = views.resized(REPORT_SIZE_PX)
-    with times.stage("forward pass"), torch.inference_mode():
-        size = checkpoint.model.config.encoder.image_size_px
-        prediction = checkpoint.model(views.resized(size).to(device))
-        maps = prediction.maps.map(lambda tensor: tensor.clone().cpu())
-        latent = prediction.latent.clone().cpu()
-        room = None if prediction.background is None else prediction.background.map(lambda t: t.clone().cpu())
-    quality = {"feed-forward": _figures(bind(maps, texel_anchors(template, maps.resolution)), room, compared, names)}
+    with times.stage("forward pass"):
+        maps, latent, room = _predicted(checkpoint, views, device)
+    quality = {"feed-forward": _figures(maps, template, room, compared, names)}
     refinement = None
     if options.refine is not None:
+        wanted = replace(options.refine, seed=options.seed)
         with times.stage("refine"):
-            result = refine(
-                maps,
-                views,
-                template,
-                replace(options.refine, seed=options.seed),
-                background=room,
-                device=device,
-            )
+            result = refine(maps, views, template, wanted, background=room, device=device)
         maps = result.maps
         refinement = {**asdict(options.refine), "steps_done": result.steps, "final_loss": result.final_loss}
-        quality["refined"] = _figures(bind(maps, texel_anchors(template, maps.resolution)), room, compared, names)
-    provenance = {
-        "program": f"headsup {__version__}",
-        "capture": capture.provenance.model_dump(),
-        "checkpoint": dict(checkpoint.provenance),
-        "frame": frame,
-        "views": names,
-        "seed": options.seed,
-        "refine": refinement,
-    }
+        quality["refined"] = _figures(maps, template, room, compared, names)
     head = Head(
         subject=capture.subject,
         maps=maps,
@@ -113,22 +94,20 @@ def reconstruct(
         template_sha256=template.sha256,
         rig_from_head=np.asarray(capture.rig_from_head, np.float64),
         latent=latent,
-        provenance=provenance,
+        provenance={
+            "program": f"headsup {__version__}",
+            "capture": capture.provenance.model_dump(),
+            "checkpoint": dict(checkpoint.provenance),
+            "frame": frame,
+            "views": names,
+            "seed": options.seed,
+            "refine": refinement,
+        },
     )
     gaussians = head.gaussians(template)
-    report = {
-        "subject": capture.subject,
-        "frame": frame,
-        "views": len(names),
-        "masked": views.masked,
-        "gaussians": len(gaussians),
-        "device": str(device),
-        "head_frame": capture.head_frame.model_dump(),
-        "image_size_px": REPORT_SIZE_PX,
-        "input_views_psnr_db": quality,
-        "refine": refinement,
-        "seconds": {name: round(value, 2) for name, value in times.seconds.items()},
-    }
+    report = _report(capture, frame, views, gaussians, device=str(device))
+    report |= {"input_views_psnr_db": quality, "refine": refinement}
+    report["seconds"] = {name: round(value, 2) for name, value in times.seconds.items()}
     return Reconstruction(head, gaussians, report)
 
 
@@ -138,9 +117,39 @@ def write_reconstruction(reconstruction: Reconstruction, folder: Path, template:
     (folder / REPORT_FILE).write_text(json.dumps(reconstruction.report, indent=1) + "\n", "utf-8")
 
 
+def _predicted(
+    checkpoint: Checkpoint, views: Views, device: torch.device | str
+) -> tuple[GaussianMaps, Tensor, Gaussians | None]:
+    """Maps, latent and background of the forward pass, on the CPU and free of autograd."""
+    with torch.inference_mode():
+        prediction = checkpoint.model(views.resized(checkpoint.model.config.encoder.image_size_px).to(device))
+
+    def kept(tensor: Tensor) -> Tensor:
+        return tensor.clone().cpu()  # outside inference mode, so that refinement may differentiate
+
+    room = None if prediction.background is None else prediction.background.map(kept)
+    return prediction.maps.map(kept), kept(prediction.latent), room
+
+
+def _report(capture: Capture, frame: str, views: Views, gaussians: Gaussians, *, device: str) -> dict[str, Any]:
+    return {
+        "subject": capture.subject,
+        "frame": frame,
+        "views": len(views),
+        "masked": views.masked,
+        "gaussians": len(gaussians),
+        "device": device,
+        "head_frame": capture.head_frame.model_dump(),
+        "image_size_px": REPORT_SIZE_PX,
+    }
+
+
 @torch.inference_mode()
-def _figures(gaussians: Gaussians, room: Gaussians | None, views: Views, names: list[str]) -> dict[str, Any]:
+def _figures(
+    maps: GaussianMaps, template: Template, room: Gaussians | None, views: Views, names: list[str]
+) -> dict[str, Any]:
     """PSNR on the input views, of the subject (mask > 0.5) and of the whole picture on black."""
+    gaussians = bind(maps, texel_anchors(template, maps.resolution))
     scene = gaussians if room is None else concatenate([gaussians, room])
     rgb = render(scene, views.cameras).rgb.clamp(0, 1)  # [v, h, w, 3]
     foreground = psnr(rgb, views.rgb, (views.mask[..., 0] > 0.5).float())

@@ -27,7 +27,9 @@ _FLOAT, _ARRAY_BUFFER, _POINTS = 5126, 34962, 0
 def encode_glb(gaussians: Gaussians) -> bytes:
     """The file's content for Gaussians in the head frame."""
     attributes = _attributes(gaussians)
-    content, accessors, views = b"", [], []
+    content = b""
+    accessors: list[dict[str, Any]] = []
+    views: list[dict[str, Any]] = []
     for values in attributes.values():
         views.append({"buffer": 0, "byteOffset": len(content), "byteLength": values.nbytes, "target": _ARRAY_BUFFER})
         kind = "SCALAR" if values.ndim == 1 else f"VEC{values.shape[1]}"
