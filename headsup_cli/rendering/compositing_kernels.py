@@ -28,9 +28,8 @@ from headsup_cli.rendering.layout import (
     WXX,
     WXY,
     WYY,
-    X,
-    Y,
 )
+from headsup_cli.rendering.packing_kernels import load_triples, store_triples
 from headsup_cli.rendering.simd import (
     EXP2_CONSTANTS,
     LANES,
@@ -47,6 +46,7 @@ from headsup_cli.rendering.simd import (
     load_lanes,
     maximum,
     minimum,
+    moved,
     pack,
     pointer,
     prefetch,
@@ -61,76 +61,32 @@ from headsup_cli.rendering.simd import (
 )
 
 STOP = 1e-4  # transmittance below which a pixel takes no more splats
-PADDING = 2 * LANES  # entries read past a tile's list
 BATCH = 128  # splats of a tile that are drawn before the next are looked at
+PADDING = BATCH + LANES  # entries read past a tile's list
 LIST = BATCH + LANES  # room for a block's list
-_STATE = 6 * LANES * LANES  # numbers kept for a tile: six vectors a block
+PLANES = 6  # vectors kept for a block; drawing needs but five
+_STATE = PLANES * LANES * LANES
+_CENTRES = 2 * BATCH
 _LISTS = LANES * LIST
 REACH = LOG2_255 + 0.01  # of a splat with opacity 1: log2 of what is drawn, and a little for rounding
 HALF_BLOCK = 0.5 * (BLOCK - 1)  # from a block's centre to its outermost pixel centres
 
 _lane = np.arange(LANES)
 _BLOCK_X, _BLOCK_Y = _lane % 4 * BLOCK - 6.0, _lane // 4 * BLOCK - 6.0
-# Positions from the tile's centre: the blocks' centres, x then y, and for each block its pixels' x, then y
+# For each block its pixels' x, then y, from the tile's centre
 GRID = np.concatenate(
-    [_BLOCK_X, _BLOCK_Y]
-    + [
+    [
         part
         for x, y in zip(_BLOCK_X, _BLOCK_Y, strict=True)
         for part in (x + _lane % BLOCK - 1.5, y + _lane // BLOCK - 1.5)
     ]
     + [np.array(EXP2_CONSTANTS)]
 )
-_CONSTANTS = 2 * LANES + 2 * LANES * LANES  # where the last of these begin
+_CONSTANTS = 2 * LANES * LANES  # where the last of these begin
 
-_RGB_ROWS = [shuffle(3, tuple(i % 3 * 16 + 4 * y + i // 3 if i < 12 else -1 for i in range(16))) for y in range(4)]
-_ROWS_RGB = [shuffle(4, tuple(i // 4 * 16 + i % 4 * 3 + c for i in range(16))) for c in range(3)]
-_PLANE_ROWS = [shuffle(3, tuple(4 * y + i if i < 4 else -1 for i in range(16))) for y in range(4)]
-_ROWS_PLANE = shuffle(4, tuple(i // 4 * 16 + i % 4 for i in range(16)))
-_rgb_row_0, _rgb_row_1, _rgb_row_2, _rgb_row_3 = _RGB_ROWS
-_plane_row_0, _plane_row_1, _plane_row_2, _plane_row_3 = _PLANE_ROWS
-_red_of, _green_of, _blue_of = _ROWS_RGB
-
-
-@inline
-def load_plane(image, at, width, columns, lines):
-    """A block of a [h, w] image whose first pixel stands at `at`; 0 beyond `columns` and `lines`."""
-    r0 = load_lanes(image, at, first_lanes(min(columns, 4) if lines > 0 else 0))
-    r1 = load_lanes(image, at + width, first_lanes(min(columns, 4) if lines > 1 else 0))
-    r2 = load_lanes(image, at + 2 * width, first_lanes(min(columns, 4) if lines > 2 else 0))
-    r3 = load_lanes(image, at + 3 * width, first_lanes(min(columns, 4) if lines > 3 else 0))
-    return _ROWS_PLANE(r0, r1, r2, r3)
-
-
-@inline
-def load_rgb(image, at, width, columns, lines):
-    """A block of a [h, w, 3] image as three vectors; 0 beyond `columns` and `lines`."""
-    lanes = 3 * min(columns, 4)
-    r0 = load_lanes(image, 3 * at, first_lanes(lanes if lines > 0 else 0))
-    r1 = load_lanes(image, 3 * (at + width), first_lanes(lanes if lines > 1 else 0))
-    r2 = load_lanes(image, 3 * (at + 2 * width), first_lanes(lanes if lines > 2 else 0))
-    r3 = load_lanes(image, 3 * (at + 3 * width), first_lanes(lanes if lines > 3 else 0))
-    return _red_of(r0, r1, r2, r3), _green_of(r0, r1, r2, r3), _blue_of(r0, r1, r2, r3)
-
-
-@inline
-def store_plane(image, at, width, columns, lines, value):
-    """The opposite of `load_plane`."""
-    lanes = min(columns, 4)
-    store_lanes(image, at, _plane_row_0(value, value, value), first_lanes(lanes if lines > 0 else 0))
-    store_lanes(image, at + width, _plane_row_1(value, value, value), first_lanes(lanes if lines > 1 else 0))
-    store_lanes(image, at + 2 * width, _plane_row_2(value, value, value), first_lanes(lanes if lines > 2 else 0))
-    store_lanes(image, at + 3 * width, _plane_row_3(value, value, value), first_lanes(lanes if lines > 3 else 0))
-
-
-@inline
-def store_rgb(image, at, width, columns, lines, r, g, b):
-    """The opposite of `load_rgb`."""
-    lanes = 3 * min(columns, 4)
-    store_lanes(image, 3 * at, _rgb_row_0(r, g, b), first_lanes(lanes if lines > 0 else 0))
-    store_lanes(image, 3 * (at + width), _rgb_row_1(r, g, b), first_lanes(lanes if lines > 1 else 0))
-    store_lanes(image, 3 * (at + 2 * width), _rgb_row_2(r, g, b), first_lanes(lanes if lines > 2 else 0))
-    store_lanes(image, 3 * (at + 3 * width), _rgb_row_3(r, g, b), first_lanes(lanes if lines > 3 else 0))
+_line_0, _line_1, _line_2, _line_3 = (
+    shuffle(4, tuple(i // 4 * LANES + 4 * line + i % 4 for i in range(LANES))) for line in range(4)
+)
 
 
 @inline
@@ -142,17 +98,16 @@ def tile_place(tile, tiles_wide, tiles_high, width, height):
 
 
 @inline
-def block_place(block, left, top, first_pixel, width, height):
-    """Index of a block's first pixel, and how many columns and lines of the image are left there (may be negative)."""
-    x, y = block % 4 * BLOCK, block // 4 * BLOCK
-    return first_pixel + y * width + x, width - left - x, height - top - y
-
-
-@inline
-def inside_image(grid, columns, lines):
-    """The pixels of a block that lie in the image, and whether there are any."""
-    inside = (load(grid, 2 * LANES) + 7.5 < columns) & (load(grid, 3 * LANES) + 7.5 < lines)
-    return inside, lane_bits(inside) != 0
+def turn(state, planes):
+    """Between a tile's pixels block by block and line by line: its own inverse."""
+    for four in range(0, PLANES * LANES * LANES, 4 * PLANES * LANES):
+        for at in range(four, four + planes * LANES, LANES):
+            a, b = load(state, at), load(state, at + PLANES * LANES)
+            c, d = load(state, at + 2 * PLANES * LANES), load(state, at + 3 * PLANES * LANES)
+            store(state, at, _line_0(a, b, c, d))
+            store(state, at + PLANES * LANES, _line_1(a, b, c, d))
+            store(state, at + 2 * PLANES * LANES, _line_2(a, b, c, d))
+            store(state, at + 3 * PLANES * LANES, _line_3(a, b, c, d))
 
 
 @inline
@@ -167,21 +122,25 @@ def exp2_constants(grid):
 
 
 @inline
-def meet(entry, entries, rows, base, left, top, meetings):
+def meet(entry, entries, rows, base, left, top, meetings, centres, place):
     """For each block of a tile, which of sixteen splats reach it, as the bits of `meetings`.
 
     A block is reached if it holds a pixel with alpha >= 1/255, and a little oftener: over a block, u and v stray from
-    their value at its centre by at most HALF_BLOCK (|wxx| + |wxy|) and HALF_BLOCK wyy.
+    their value at its centre by at most HALF_BLOCK (|wxx| + |wxy|) and HALF_BLOCK wyy. Writes the splats' (u, v) at the
+    tile's centre to `centres` too.
     """
     x, y, wxx, wxy, wyy, log2_opacity, _, _ = load_fields(rows, base, entries, entry)
+    dy = (top + TILE // 2) - y
+    centre_u, centre_v = fma(wxx, (left + TILE // 2) - x, wxy * dy), wyy * dy
+    store(centres, place, centre_u)
+    store(centres, BATCH + place, centre_v)
     half_u, half_v = HALF_BLOCK * (wxx + absolute(wxy)), HALF_BLOCK * wyy
     budget = log2_opacity + REACH
     for i in range(4):
-        dy = (top + (BLOCK * i + BLOCK // 2)) - y
-        v = maximum(absolute(wyy * dy) - half_v, 0.0)
-        shear, left_over = wxy * dy, fma(-v, v, budget)
+        v = maximum(absolute(fma(wyy, BLOCK * i - 6.0, centre_v)) - half_v, 0.0)
+        shear, left_over = fma(wxy, BLOCK * i - 6.0, centre_u), fma(-v, v, budget)
         for j in range(4):
-            u = maximum(absolute(fma(wxx, (left + (BLOCK * j + BLOCK // 2)) - x, shear)) - half_u, 0.0)
+            u = maximum(absolute(fma(wxx, BLOCK * j - 6.0, shear)) - half_u, 0.0)
             meetings[4 * i + j] = lane_bits(u * u <= left_over)
 
 
@@ -193,33 +152,30 @@ def fetch(entry, entries, rows, base):
 
 
 @inline
-def list_blocks(start, stop, entries, rows, base, left, top, alive, meetings, lists, counts):
-    """List, for each live block of a tile, the rows of those splats start..stop of its list that reach it."""
+def list_blocks(start, stop, entries, rows, base, left, top, alive, ordinals, meetings, centres, lists, counts):
+    """List, for each live block of a tile, which of the splats start..stop of its list reach it, counted from start."""
     for block in range(LANES):
         counts[block] = 0
     for entry in range(start, stop, LANES):
         fetch(entry + LANES, entries, rows, base)
-        meet(entry, entries, rows, base, left, top, meetings)
+        meet(entry, entries, rows, base, left, top, meetings, centres, entry - start)
         wanted = np.uint32(0xFFFF) >> np.uint32(max(entry + LANES - stop, 0))
         for block in range(LANES):
             bits = np.uint32(meetings[block]) & wanted if alive >> np.uint32(block) & np.uint32(1) else np.uint32(0)
-            counts[block] += pack(lists, block * LIST + counts[block], entries, entry, bits)
+            counts[block] += pack(lists, block * LIST + counts[block], ordinals, entry - start, bits)
 
 
 @inline
-def pixel_centres(grid, block, left, top):
-    """X and y of a block's pixel centres."""
-    x, y = load(grid, (2 + 2 * block) * LANES), load(grid, (3 + 2 * block) * LANES)
-    return x + (left + TILE // 2), y + (top + TILE // 2)
+def whiten(x, y, rows, at, centres, ordinal):
+    """(u, v) of the splat whose row begins at `at`, at pixels (x, y) from the tile's centre."""
+    u = fma(rows[at + WXX], x, fma(rows[at + WXY], y, broadcast(x, centres[ordinal])))
+    return u, fma(rows[at + WYY], y, broadcast(x, centres[BATCH + ordinal]))
 
 
 @inline
-def log2_alpha(x, y, rows, at):
-    """Of the splat whose row begins at `at`, at pixel centres (x, y)."""
-    dy = y - rows[at + Y]
-    u = fma(rows[at + WXX], x - rows[at + X], rows[at + WXY] * dy)
-    v = rows[at + WYY] * dy
-    return fma(-u, u, fma(-v, v, broadcast(rows, rows[at + LOG2_OPACITY])))
+def log2_alpha(u, v, rows, at):
+    """Of the splat whose row begins at `at`."""
+    return fma(-u, u, fma(-v, v, broadcast(u, rows[at + LOG2_OPACITY])))
 
 
 @inline
@@ -229,61 +185,96 @@ def alpha_of(power, constants, least, most, nothing):
 
 
 @inline
-def draw_block(first, last, lists, rows, base, x, y, state, place, constants, least, most, stop_at):
-    """Draw the splats of a block's list over its pixels, centres (x, y); return whether any pixel takes more.
+def row_of(lists, place, entries, start, base):
+    """Where the row of a splat begins that a block's list names."""
+    return base + np.int64(entries[start + lists[place]]) * ROW
+
+
+@inline
+def draw_block(start, count, lists, entries, rows, base, centres, grid, block, state, constants, least, most, stop_at):
+    """Draw the splats of a block's list over its pixels; return whether any pixel takes more.
 
     The next splat's alpha and the one after's exponent are computed meanwhile: a processor's scheduler is too small to
     look that far ahead.
     """
-    light, left = load(state, place), load(state, place + LANES)
-    r, g, b = load(state, place + 2 * LANES), load(state, place + 3 * LANES), load(state, place + 4 * LANES)
-    z = load(state, place + 5 * LANES)
-    nothing = broadcast(state, 0.0)
-    goes_on = light > nothing
-    at, next_at = base + np.int64(lists[first]) * ROW, base + np.int64(lists[first + 1]) * ROW
-    opacity = alpha_of(log2_alpha(x, y, rows, at), constants, least, most, nothing)
-    next_power = log2_alpha(x, y, rows, next_at)
-    for i in range(first, last):
-        after_next_at = base + np.int64(lists[i + 2]) * ROW
-        after_next_power = log2_alpha(x, y, rows, after_next_at)
+    x, y = load(grid, 2 * block * LANES), load(grid, (2 * block + 1) * LANES)
+    place, first = PLANES * LANES * block, block * LIST
+    light, nothing = load(state, place), broadcast(state, 0.0)
+    goes_on, light = light > nothing, absolute(light)
+    r, g, b = load(state, place + LANES), load(state, place + 2 * LANES), load(state, place + 3 * LANES)
+    z = load(state, place + 4 * LANES)
+    at, next_at = row_of(lists, first, entries, start, base), row_of(lists, first + 1, entries, start, base)
+    u, v = whiten(x, y, rows, at, centres, lists[first])
+    opacity = alpha_of(log2_alpha(u, v, rows, at), constants, least, most, nothing)
+    u, v = whiten(x, y, rows, next_at, centres, lists[first + 1])
+    next_power = log2_alpha(u, v, rows, next_at)
+    for i in range(first, first + count):
+        after_next_at = row_of(lists, i + 2, entries, start, base)
+        u, v = whiten(x, y, rows, after_next_at, centres, lists[i + 2])
+        after_next_power = log2_alpha(u, v, rows, after_next_at)
         next_opacity = alpha_of(next_power, constants, least, most, nothing)
         after = fma(-light, opacity, light)
-        goes_on = after > stop_at
+        goes_on &= after > stop_at
         weight = select(goes_on, light * opacity, nothing)
-        light = select(goes_on, after, nothing)
-        left = select(goes_on, after, left)
+        light = select(goes_on, after, light)
         r, g = fma(weight, rows[at + RED], r), fma(weight, rows[at + GREEN], g)
         b, z = fma(weight, rows[at + BLUE], b), fma(weight, rows[at + DEPTH], z)
         at, next_at = next_at, after_next_at
         opacity, next_power = next_opacity, after_next_power
         if lane_bits(goes_on) == 0:
             break
-    store(state, place, light)
-    store(state, place + LANES, left)
-    store(state, place + 2 * LANES, r)
-    store(state, place + 3 * LANES, g)
-    store(state, place + 4 * LANES, b)
-    store(state, place + 5 * LANES, z)
+    store(state, place, select(goes_on, light, -light))
+    store(state, place + LANES, r)
+    store(state, place + 2 * LANES, g)
+    store(state, place + 3 * LANES, b)
+    store(state, place + 4 * LANES, z)
     return lane_bits(goes_on) != 0
 
 
 @inline
-def store_block(state, place, pixel, width, columns, lines, view, background, background_pixels, rgb, alpha, depth):
-    """Put a block that is done over the background and into the images."""
-    left = load(state, place + LANES)
-    r, g, b = load(state, place + 2 * LANES), load(state, place + 3 * LANES), load(state, place + 4 * LANES)
+def draw_tile(start, stop, entries, rows, base, left, top, grid, state, work, constants, least, most, stop_at):
+    """Draw the splats start..stop of the list over a tile."""
+    ordinals, meetings, centres, lists, counts = work
+    alive = np.uint32(0xFFFF)
+    while start < stop and alive != 0:
+        last = min(start + BATCH, stop)
+        list_blocks(start, last, entries, rows, base, left, top, alive, ordinals, meetings, centres, lists, counts)
+        for block in range(LANES):
+            if counts[block] != 0 and not draw_block(
+                start, counts[block], lists, entries, rows, base, centres, grid, block, state, constants,
+                least, most, stop_at,
+            ):  # fmt: skip
+                alive &= ~(np.uint32(1) << np.uint32(block))
+        start = last
+
+
+@inline
+def clear(state, width, lines):
+    """A tile with nothing drawn yet, line by line; pixels outside the image, `width` by `lines`, take no splats."""
+    one, nothing = broadcast(state, 1.0), broadcast(state, 0.0)
+    for line in range(LANES):
+        at = PLANES * LANES * line
+        store(state, at, select(first_lanes(width if line < lines else 0), one, -one))
+        for plane in range(1, PLANES):
+            store(state, at + plane * LANES, nothing)
+
+
+@inline
+def store_line(state, at, pixel, count, view, background, background_pixels, rgb, alpha, depth):
+    """Put `count` pixels of a line of a tile that is done over the background and into the images."""
+    left = absolute(load(state, at))
+    r, g, b = load(state, at + LANES), load(state, at + 2 * LANES), load(state, at + 3 * LANES)
     if background_pixels > 1:
-        back_r, back_g, back_b = load_rgb(background, pixel, width, columns, lines)
+        back_r, back_g, back_b = load_triples(background, pixel, count)
         r, g, b = fma(left, back_r, r), fma(left, back_g, g), fma(left, back_b, b)
     elif background_pixels == 1:
         r = fma(left, background[3 * view], r)
         g = fma(left, background[3 * view + 1], g)
         b = fma(left, background[3 * view + 2], b)
     covered = 1.0 - left
-    z = load(state, place + 5 * LANES) / maximum(covered, 1e-10)
-    store_rgb(rgb, pixel, width, columns, lines, r, g, b)
-    store_plane(alpha, pixel, width, columns, lines, covered)
-    store_plane(depth, pixel, width, columns, lines, z)
+    store_triples(rgb, pixel, count, (r, g, b))
+    store_lanes(alpha, pixel, covered, first_lanes(count))
+    store_lanes(depth, pixel, load(state, at + 4 * LANES) / maximum(covered, 1e-10), first_lanes(count))
 
 
 @kernel
@@ -296,103 +287,84 @@ def composite(
     width, height, tiles = np.int64(settings[WIDTH]), np.int64(settings[HEIGHT]), starts.size - 1
     rows, entries, grid, background = pointer(rows), pointer(entries), pointer(grid), pointer(background)
     rgb, alpha, depth = pointer(rgb), pointer(alpha), pointer(depth)
-    state = stack(grid, _STATE)  # by block: transmittance (0: stopped), the last of it, red, green, blue, depth
-    meetings, counts, lists = stack(np.uint16(0), LANES), stack(starts, LANES), stack(entries, _LISTS)
+    state = stack(grid, _STATE)  # by block: transmittance (negative: stopped), red, green, blue, depth
+    meetings, centres, counts = stack(np.uint16(0), LANES), stack(grid, _CENTRES), stack(starts, LANES)
+    ordinals, lists = stack(entries, BATCH), stack(entries, _LISTS)
+    for i in range(BATCH):
+        ordinals[i] = i
     for i in range(_LISTS):
         lists[i] = 0
-    constants, nothing = exp2_constants(grid), broadcast(grid, 0.0)
+    work = ordinals, meetings, centres, lists, counts
+    constants = exp2_constants(grid)
     least, most, stop_at = broadcast(grid, -LOG2_255), broadcast(grid, max_alpha), broadcast(grid, STOP)
     while True:
         tile = take_ticket(tickets)
         if tile >= tiles:
             return
-        view, left, top, first_pixel = tile_place(tile, tiles_wide, tiles_high, width, height)
-        alive = np.uint32(0)
-        for block in range(LANES):
-            _, columns, lines = block_place(block, left, top, first_pixel, width, height)
-            inside, any_inside = inside_image(grid, columns, lines)
-            alive |= np.uint32(any_inside) << np.uint32(block)
-            store(state, 6 * LANES * block, select(inside, broadcast(grid, 1.0), nothing))
-            store(state, (6 * block + 1) * LANES, broadcast(grid, 1.0))
-            for plane in range(2, 6):
-                store(state, (6 * block + plane) * LANES, nothing)
-        base = view * row_count * ROW
-        for start in range(starts[tile], starts[tile + 1], BATCH):
-            stop = min(start + BATCH, starts[tile + 1])
-            list_blocks(start, stop, entries, rows, base, left, top, alive, meetings, lists, counts)
-            for block in range(LANES):
-                if counts[block] == 0:
-                    continue
-                x, y = pixel_centres(grid, block, left, top)
-                first = block * LIST
-                if not draw_block(
-                    first, first + counts[block], lists, rows, base, x, y, state, 6 * LANES * block, constants,
-                    least, most, stop_at,
-                ):  # fmt: skip
-                    alive &= ~(np.uint32(1) << np.uint32(block))
-            if alive == 0:
-                break
-        for block in range(LANES):
-            pixel, columns, lines = block_place(block, left, top, first_pixel, width, height)
-            if columns > 0 and lines > 0:
-                store_block(
-                    state, 6 * LANES * block, pixel, width, columns, lines, view, background, background_pixels,
-                    rgb, alpha, depth,
-                )  # fmt: skip
+        view, left, top, pixel = tile_place(tile, tiles_wide, tiles_high, width, height)
+        columns, lines = min(width - left, TILE), min(height - top, TILE)
+        clear(state, columns, lines)
+        start, stop = starts[tile], starts[tile + 1]
+        if start < stop:
+            turn(state, 1)
+            draw_tile(
+                start, stop, entries, rows, view * row_count * ROW, left, top, grid, state, work, constants,
+                least, most, stop_at,
+            )  # fmt: skip
+            turn(state, PLANES)
+        for line in range(lines):
+            store_line(
+                state, PLANES * LANES * line, pixel + line * width, columns, view, background, background_pixels,
+                rgb, alpha, depth,
+            )  # fmt: skip
 
 
 @inline
-def load_gradients(
-    state, block, pixel, width, columns, lines, rgb, alpha, depth,
-    has_rgb, d_rgb, has_alpha, d_alpha, has_depth, d_depth
+def load_line(
+    state, at, pixel, count, rgb, alpha, depth, has_rgb, d_rgb, has_alpha, d_alpha, has_depth, d_depth
 ):  # fmt: skip
-    """Fill the planes 1..5 of the backward's state: what is still to come along the ray, and the colour's gradients.
+    """Fill a line of the backward's state: transmittance, what is still to come along the ray, the colour's gradients.
 
     With q the colour and depth of a splat times their gradients, the loss depends on the splats through sum(w q) and
-    the last transmittance; the first plane holds both, for all splats still to come. The background cancels out of it.
+    the last transmittance; the second plane holds both, for all splats still to come. The background cancels out of it.
     """
-    place = 6 * LANES * block
-    nothing = broadcast(state, 0.0)
-    covered = load_plane(alpha, pixel, width, columns, lines)
+    nothing, inside = broadcast(state, 0.0), first_lanes(count)
+    covered = load_lanes(alpha, pixel, inside)
     d_covered, d_z, rest = nothing, nothing, nothing
     d_r, d_g, d_b = nothing, nothing, nothing
     if has_alpha:
-        d_covered = load_plane(d_alpha, pixel, width, columns, lines)
+        d_covered = load_lanes(d_alpha, pixel, inside)
     if has_depth:
-        expected = load_plane(depth, pixel, width, columns, lines)
-        d_expected = load_plane(d_depth, pixel, width, columns, lines)
+        expected, d_expected = load_lanes(depth, pixel, inside), load_lanes(d_depth, pixel, inside)
         d_z = select(covered > 0.0, d_expected / maximum(covered, 1e-10), 0.0)
         d_covered -= d_z * expected
         rest = expected * d_expected
     if has_rgb:
-        r, g, b = load_rgb(rgb, pixel, width, columns, lines)
-        d_r, d_g, d_b = load_rgb(d_rgb, pixel, width, columns, lines)
+        r, g, b = load_triples(rgb, pixel, count)
+        d_r, d_g, d_b = load_triples(d_rgb, pixel, count)
         rest = fma(r, d_r, fma(g, d_g, fma(b, d_b, rest)))
-    store(state, place + LANES, fma(covered - 1.0, d_covered, rest))
-    store(state, place + 2 * LANES, d_r)
-    store(state, place + 3 * LANES, d_g)
-    store(state, place + 4 * LANES, d_b)
-    store(state, place + 5 * LANES, d_z)
+    store(state, at, select(inside, broadcast(state, 1.0), nothing))
+    store(state, at + LANES, fma(covered - 1.0, d_covered, rest))
+    store(state, at + 2 * LANES, d_r)
+    store(state, at + 3 * LANES, d_g)
+    store(state, at + 4 * LANES, d_b)
+    store(state, at + 5 * LANES, d_z)
 
 
 @inline
-def learn_splat(bits, alive, rows, at, left, top, grid, state, constants, least, most, stop_at):
+def learn_splat(bits, alive, rows, at, centres, ordinal, grid, state, constants, least, most, stop_at):
     """Let a splat go by in the blocks of `bits` as `draw_block` does; return sums over their pixels, and who lives."""
     nothing = broadcast(grid, 0.0)
-    wxx, wxy, wyy = rows[at + WXX], rows[at + WXY], rows[at + WYY]
-    dx, dy = left + TILE // 2 - rows[at + X], top + TILE // 2 - rows[at + Y]
-    u_0, v_0 = broadcast(grid, wxx * dx + wxy * dy), broadcast(grid, wyy * dy)
-    log2_opacity = broadcast(grid, rows[at + LOG2_OPACITY])
     red, green, blue, z = rows[at + RED], rows[at + GREEN], rows[at + BLUE], rows[at + DEPTH]
     s, s_u, s_v, s_uu, s_uv, s_vv = nothing, nothing, nothing, nothing, nothing, nothing
     s_r, s_g, s_b, s_z = nothing, nothing, nothing, nothing
     while bits != 0:
         block = trailing_zeros(bits)
         bits &= bits - np.uint32(1)
-        place = 6 * LANES * block
-        x, y = load(grid, (2 + 2 * block) * LANES), load(grid, (3 + 2 * block) * LANES)
-        u, v = fma(wxx, x, fma(wxy, y, u_0)), fma(wyy, y, v_0)
-        opacity = alpha_of(fma(-u, u, fma(-v, v, log2_opacity)), constants, least, most, nothing)
+        place = PLANES * LANES * block
+        x, y = load(grid, 2 * block * LANES), load(grid, (2 * block + 1) * LANES)
+        u, v = whiten(x, y, rows, at, centres, ordinal)
+        opacity = alpha_of(log2_alpha(u, v, rows, at), constants, least, most, nothing)
         light = load(state, place)
         after = fma(-light, opacity, light)
         goes_on = after > stop_at
@@ -415,6 +387,35 @@ def learn_splat(bits, alive, rows, at, left, top, grid, state, constants, least,
     return lane_sums((s, s_u, s_v, s_uu, s_uv, s_vv, s_r, s_g, s_b, s_z)), alive
 
 
+@inline
+def learn_tile(
+    start, stop, entries, rows, base, ints, left, top, grid, state, work, constants, least, most, stop_at,
+    slot_bases, slots, written,
+):  # fmt: skip
+    """Let the splats start..stop of the list go by over a tile of a view, and fill their slots for it."""
+    meetings, centres = work
+    tile_y, tile_x = top // TILE, left // TILE
+    alive = np.uint32(0xFFFF)
+    for first in range(start, stop, LANES):
+        fetch(first + LANES, entries, rows, base)
+        meet(first, entries, rows, base, left, top, meetings, centres, 0)
+        for entry in range(first, min(first + LANES, stop)):
+            bits = bit_column(meetings, entry - first) & alive
+            if bits == 0:
+                continue
+            row = np.int64(entries[entry])
+            at = base + row * ROW
+            sums, alive = learn_splat(
+                bits, alive, rows, at, centres, entry - first, grid, state, constants, least, most, stop_at
+            )
+            slot = slot_bases[row // CHUNK] + ints[at + SLOT]
+            slot += (tile_y - ints[at + TILE_Y]) * ints[at + TILES_WIDE] + tile_x - ints[at + TILE_X]
+            store(slots, slot * ROW, sums)
+            written[slot] = 1
+        if alive == 0:
+            break
+
+
 @kernel
 def composite_backward(
     tickets, tiles_wide, tiles_high, settings, max_alpha, row_count, rows, ints, starts, entries, grid, slot_bases,
@@ -423,13 +424,14 @@ def composite_backward(
     """Fill the slots of all splats that show, and mark them in `written`."""
     use_full_width()
     width, height, tiles = np.int64(settings[WIDTH]), np.int64(settings[HEIGHT]), starts.size - 1
+    chunks, slot_bases = slot_bases.shape[1], pointer(slot_bases)
     rows, ints, entries, grid = pointer(rows), pointer(ints), pointer(entries), pointer(grid)
     rgb, alpha, depth = pointer(rgb), pointer(alpha), pointer(depth)
     d_rgb, d_alpha, d_depth = pointer(d_rgb), pointer(d_alpha), pointer(d_depth)
     slots, written = pointer(slots), pointer(written)
     state = stack(grid, _STATE)  # by block: transmittance, still to come, gradients of red, green, blue, depth
-    meetings = stack(np.uint16(0), LANES)
-    constants, nothing = exp2_constants(grid), broadcast(grid, 0.0)
+    work = stack(np.uint16(0), LANES), stack(grid, _CENTRES)
+    constants = exp2_constants(grid)
     least, most, stop_at = broadcast(grid, -LOG2_255), broadcast(grid, max_alpha), broadcast(grid, STOP)
     while True:
         tile = take_ticket(tickets)
@@ -437,47 +439,15 @@ def composite_backward(
             return
         if starts[tile] == starts[tile + 1]:
             continue
-        view, left, top, first_pixel = tile_place(tile, tiles_wide, tiles_high, width, height)
-        alive = np.uint32(0)
-        for block in range(LANES):
-            pixel, columns, lines = block_place(block, left, top, first_pixel, width, height)
-            inside, any_inside = inside_image(grid, columns, lines)
-            store(state, 6 * LANES * block, select(inside, broadcast(grid, 1.0), nothing))
-            if any_inside:
-                alive |= np.uint32(1) << np.uint32(block)
-                load_gradients(
-                    state,
-                    block,
-                    pixel,
-                    width,
-                    columns,
-                    lines,
-                    rgb,
-                    alpha,
-                    depth,
-                    has_rgb,
-                    d_rgb,
-                    has_alpha,
-                    d_alpha,
-                    has_depth,
-                    d_depth,
-                )
-        base, end = view * row_count * ROW, starts[tile + 1]
-        for start in range(starts[tile], end, LANES):
-            fetch(start + LANES, entries, rows, base)
-            meet(start, entries, rows, base, left, top, meetings)
-            for entry in range(start, min(start + LANES, end)):
-                bits = bit_column(meetings, entry - start) & alive
-                if bits == 0:
-                    continue
-                row = np.int64(entries[entry])
-                at = base + row * ROW
-                sums, alive = learn_splat(
-                    bits, alive, rows, at, left, top, grid, state, constants, least, most, stop_at
-                )
-                slot = slot_bases[view, row // CHUNK] + ints[at + SLOT]
-                slot += (top // TILE - ints[at + TILE_Y]) * ints[at + TILES_WIDE] + left // TILE - ints[at + TILE_X]
-                store(slots, slot * ROW, sums)
-                written[slot] = 1
-            if alive == 0:
-                break
+        view, left, top, pixel = tile_place(tile, tiles_wide, tiles_high, width, height)
+        columns, lines = min(width - left, TILE), min(height - top, TILE)
+        for line in range(TILE):
+            load_line(
+                state, PLANES * LANES * line, pixel + line * width, columns if line < lines else 0, rgb, alpha, depth,
+                has_rgb, d_rgb, has_alpha, d_alpha, has_depth, d_depth,
+            )  # fmt: skip
+        turn(state, PLANES)
+        learn_tile(
+            starts[tile], starts[tile + 1], entries, rows, view * row_count * ROW, ints, left, top, grid, state, work,
+            constants, least, most, stop_at, moved(slot_bases, view * chunks), slots, written,
+        )  # fmt: skip

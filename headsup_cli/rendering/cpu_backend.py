@@ -12,7 +12,7 @@ from headsup_cli.cameras.camera import Cameras
 from headsup_cli.errors import InputError
 from headsup_cli.gaussians.gaussians import Gaussians
 from headsup_cli.rendering.backend import RenderOutput, RenderSettings
-from headsup_cli.rendering.binning_kernels import fill_tiles, sort_views
+from headsup_cli.rendering.binning_kernels import list_tiles
 from headsup_cli.rendering.buffers import BufferPool
 from headsup_cli.rendering.compositing_kernels import GRID, PADDING, composite, composite_backward
 from headsup_cli.rendering.layout import (
@@ -20,6 +20,7 @@ from headsup_cli.rendering.layout import (
     CENTRE_X,
     CENTRE_Y,
     CHUNK,
+    COUNTED,
     FOCAL_X,
     FOCAL_Y,
     GROUPS_PER_CHUNK,
@@ -30,7 +31,8 @@ from headsup_cli.rendering.layout import (
     TILE,
     TRANSLATION,
 )
-from headsup_cli.rendering.projection_kernels import backpropagate_views, project_views
+from headsup_cli.rendering.projection_backward_kernels import backpropagate_views
+from headsup_cli.rendering.projection_kernels import project_views
 from headsup_cli.runtime.threads import run_shared
 
 _ROWS_AT_ONCE = 4_000_000  # Gaussians times views projected together: bounds the memory a call needs (256 MB of rows)
@@ -76,7 +78,7 @@ def _camera_rows(cameras: Cameras, dtype: torch.dtype) -> np.ndarray:
 
 def _run(kernel: Any, *arguments: Any) -> None:
     """A kernel on as many threads as torch uses."""
-    tickets = np.zeros(1, np.int64)
+    tickets = np.zeros(2, np.int64)  # pieces of work, and threads, so far
     threads = torch.get_num_threads() if kernel.overloads else 1  # the first call compiles
     run_shared(lambda: kernel(tickets, *arguments), threads)
 
@@ -136,23 +138,22 @@ def _prepare(scene: _Scene, cameras: np.ndarray) -> _Views:
     ints = rows.view(np.int32 if dtype == np.float32 else np.int64)
     keys, rectangles = _pool.take((views, length), np.uint32), _pool.take((views, length), np.uint64)
     group_bits, group_first = _pool.take((views, groups), np.uint16), _pool.take((views, groups), np.int32)
-    counts, flags = np.zeros((views, chunks, 4), np.int64), np.zeros(len(_ATTRIBUTES), np.int64)
+    counts, flags = np.zeros((views, chunks, COUNTED), np.int64), np.zeros(len(_ATTRIBUTES), np.int64)
     wide, high = scene.tiles
     tile_counts = np.zeros((torch.get_num_threads(), views, wide * high), np.int32)
     _run(
         project_views, scene.means, scene.quats, scene.scales, scene.opacities, scene.coefficients, scene.degree,
-        cameras, scene.numbers, rows, keys, rectangles, group_bits, group_first, counts, np.zeros(1, np.int64),
+        cameras, scene.numbers, rows, keys, rectangles, group_bits, group_first, counts,
         tile_counts, flags,
     )  # fmt: skip
     _refuse_non_finite(scene, flags)
-    order, pairs = _pool.take((views, length), np.int32), _pool.take((views, 2, length), np.uint64)
-    _run(sort_views, counts, keys, pairs, order)
     starts = np.zeros(views * wide * high + 1, np.int64)
     np.cumsum(tile_counts.sum(0).reshape(-1), out=starts[1:])
     entries = _pool.take((int(starts[-1]) + PADDING,), np.int32)
     entries[-PADDING:] = 0
-    bands = max(1, min(torch.get_num_threads(), high))
-    _run(fill_tiles, bands, wide, high, length, counts, rectangles, order, starts[:-1].copy(), entries)
+    pairs = _pool.take((torch.get_num_threads(), 2, length), np.uint64)
+    bands = 1 if torch.get_num_threads() == 1 else min(-(-2 * torch.get_num_threads() // max(views, 1)), high)
+    _run(list_tiles, bands, wide, high, counts, keys, rectangles, pairs, starts[:-1].copy(), entries)
     slots = counts[:, :, SLOTS].reshape(-1)
     slot_bases = (np.cumsum(slots) - slots).reshape(views, chunks)
     return _Views(cameras, rows, ints, group_bits, group_first, slot_bases, starts, entries)

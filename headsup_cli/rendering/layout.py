@@ -26,6 +26,7 @@ ROTATION, TRANSLATION, FOCAL_X, FOCAL_Y, CENTRE_X, CENTRE_Y, POSITION = 0, 9, 12
 
 # What is counted per view and chunk
 VISIBLE, SLOTS, NEAREST, FARTHEST = range(4)  # Gaussians, slots, and the range of the depths' bits
+COUNTED = 4
 
 # The scalar settings
 NEAR, FAR, RADIUS_CLIP, EPS2D, ANTIALIASED, WIDTH, HEIGHT = range(7)
