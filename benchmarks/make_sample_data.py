@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from headsup_cli.runtime.atomic import atomic_directory
+from headsup_cli.simulation.faults import Faults
 from headsup_cli.simulation.subject import NEUTRAL, SimulationOptions, simulate_subject, write_subject
 
 SUBJECT = Path(__file__).parents[1] / "sample_data" / "anna"
@@ -31,7 +32,9 @@ EXPRESSIONS: dict[str, dict[str, float]] = {
 
 
 def main() -> None:
-    options = SimulationOptions(width=375, height=500, expressions=len(EXPRESSIONS), supersampling=3, jpeg_quality=90)
+    options = SimulationOptions(
+        width=375, height=500, expressions=len(EXPRESSIONS), supersampling=3, faults=Faults(jpeg=90.0), truth="light"
+    )
     subject = replace(simulate_subject(SEED, options), expressions=EXPRESSIONS)
     with atomic_directory(SUBJECT) as unfinished:
         write_subject(subject, unfinished)

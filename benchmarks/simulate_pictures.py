@@ -8,15 +8,21 @@ from jaxtyping import Float, Float32
 
 from headsup_cli.cameras.camera import Cameras
 from headsup_cli.media.images import to_8bit, write_image
+from headsup_cli.media.opencv import cv2
 from headsup_cli.simulation.expressions import sample_expression
+from headsup_cli.simulation.faults import PRESETS, Preset
 from headsup_cli.simulation.lighting import sample_lamps
 from headsup_cli.simulation.person import lit_mesh, posed_vertices, sample_person
-from headsup_cli.simulation.rig import look_at
+from headsup_cli.simulation.rig import RigPlan, look_at
 from headsup_cli.simulation.shading import render_mesh
-from headsup_cli.simulation.subject import SimulationOptions, simulate_subject
+from headsup_cli.simulation.strands import sample_footprint_m
+from headsup_cli.simulation.subject import SimulatedSubject, SimulationOptions, simulate_subject
+from headsup_cli.simulation.truth import BACKGROUND, landmark_points, seen_landmarks
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 GREY = np.float32(0.42)
+SUPERSAMPLING = 3
+EXPRESSION = "01_expression"
 
 
 def turntable(azimuths_deg: tuple[float, ...], width: int, height: int) -> Cameras:
@@ -34,14 +40,58 @@ def strip(seed: int, cameras: Cameras, pattern_share: float, departure: float) -
     rng = np.random.default_rng([seed, 0])
     person = sample_person(rng, pattern_share, departure)
     vertices = posed_vertices(person, sample_expression(rng) if seed % 2 else {})
-    mesh = lit_mesh(person, vertices, sample_lamps(rng))
-    rgb, alpha = render_mesh(mesh, person.paint, cameras, 3, np.ones((len(cameras), 3)))
+    mesh = lit_mesh(person, vertices, sample_lamps(rng), sample_footprint_m(cameras, SUPERSAMPLING))
+    rgb, alpha = render_mesh(mesh, person.paint, cameras, SUPERSAMPLING, np.ones((len(cameras), 3)))
     return np.concatenate(list(rgb + (1 - alpha)[..., None] * GREY), 1)
 
 
 def sheet(strips: list[Float[np.ndarray, "h w 3"]], across: int) -> Float[np.ndarray, "H W 3"]:
+    """Strips in rows of `across`."""
     rows = [np.concatenate(strips[i : i + across], 1) for i in range(0, len(strips), across)]
     return np.concatenate(rows)
+
+
+def person_on_rig(preset: Preset, seed: int, width: int) -> SimulatedSubject:
+    """A subject with two frames before sixteen cameras."""
+    options = SimulationOptions(
+        rig=RigPlan(), width=width, height=width * 4 // 3, expressions=2, preset=preset, faults=PRESETS[preset]
+    )
+    return simulate_subject(seed, options)
+
+
+def presets(seed: int) -> Float32[np.ndarray, "H W 3"]:
+    """The same person in the three presets, seen by eight of the cameras."""
+    rows = []
+    for preset in PRESETS:
+        subject = person_on_rig(preset, seed, 114)
+        posed = subject.posed(EXPRESSION)
+        shots = [subject.view(EXPRESSION, f"cam{camera:02d}", posed).image for camera in range(1, 16, 2)]
+        rows.append(np.concatenate(shots, 1))
+    return np.concatenate(rows).astype(np.float32) / 255
+
+
+def truths(seed: int) -> Float32[np.ndarray, "h W 3"]:
+    """A picture with its landmarks, then mask, depth, normals and parts."""
+    subject = person_on_rig("harsh", seed, 270)
+    posed, name = subject.posed(EXPRESSION), "cam06"
+    view = subject.view(EXPRESSION, name, posed)
+    points = np.stack(list(landmark_points(posed.vertices).values()))[:68]
+    marked = view.image.copy()
+    for (x, y), visible in zip(*seen_landmarks(subject.cameras[name], points, view.truth.depth), strict=True):
+        colour = (60, 255, 60) if visible else (255, 60, 60)
+        cv2.circle(marked, (round(16 * x - 8), round(16 * y - 8)), 24, colour, -1, cv2.LINE_AA, 4)
+    shown = view.truth.labels != BACKGROUND
+    depth = view.truth.depth
+    near, far = depth[shown].min(), depth[shown].max()
+    palette = np.random.default_rng(4).integers(60, 256, (256, 3))
+    panels = [
+        marked / 255,
+        np.repeat(view.mask[..., None], 3, 2) / 255,
+        np.repeat(np.where(shown, 1 - 0.8 * (depth - near) / (far - near), 0)[..., None], 3, 2),
+        np.where(shown[..., None], view.truth.normals * [0.5, -0.5, -0.5] + 0.5, 0),
+        palette[view.truth.labels] / 255 * shown[..., None],
+    ]
+    return np.concatenate(panels, 1).astype(np.float32)
 
 
 def main() -> None:
@@ -51,11 +101,8 @@ def main() -> None:
     pair = turntable((20.0, 160.0), 90, 120)
     training = [strip(seed, pair, pattern_share=0.4, departure=1.0) for seed in range(200, 216)]
     write_image(IMAGES / "simulate_training.png", to_8bit(sheet(training, 8)))
-    options = SimulationOptions(cameras=16, width=114, height=152, expressions=3, preset="studio")
-    subject = simulate_subject(104, options)
-    frames = [subject.render_frame(name).images for name in subject.expressions]
-    studio = [np.concatenate([frame[f"cam{camera:02d}"] for camera in range(1, 16, 2)], 1) for frame in frames]
-    write_image(IMAGES / "simulate_studio.png", np.concatenate(studio))
+    write_image(IMAGES / "simulate_presets.png", to_8bit(presets(104)))
+    write_image(IMAGES / "simulate_truth.png", to_8bit(truths(104)))
 
 
 if __name__ == "__main__":

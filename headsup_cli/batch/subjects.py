@@ -5,11 +5,13 @@ import logging
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from headsup_cli.batch.workers import WorkerDied, map_in_processes
 from headsup_cli.errors import CheckFailed, HeadsupError, InputError
 from headsup_cli.runtime.atomic import write_failures_told
 from headsup_cli.runtime.progress import progress
@@ -63,7 +65,8 @@ def run_subjects(
     work: Callable[[Path], None],
     *,
     manifest: Path,
-    is_done: Callable[[Path], bool] = lambda subject: False,
+    is_done: Callable[[Path], bool] | None = None,
+    workers: int = 1,
 ) -> list[SubjectOutcome]:
     """Work on every subject; the failure of one stops no other.
 
@@ -74,17 +77,23 @@ def run_subjects(
         work: Does the whole job for one subject; it shares nothing with the calls for others.
         manifest: The `manifest.jsonl` to append to.
         is_done: Whether a subject's result is there already and still valid.
+        workers: Processes that share the subjects. With more than one, `work` and `is_done` are pickled: functions of a
+            module, `functools.partial` of them, or instances of a class.
 
     Returns:
         One outcome per subject, in order.
     """
-    outcomes = []
-    for subject in progress(subjects, "subjects"):
-        start = time.perf_counter()
-        status, message = _attempt(work, subject, is_done, alone=len(subjects) == 1)
-        outcomes.append(SubjectOutcome(str(subject), status, round(time.perf_counter() - start, 3), message))
-        _append_line(manifest, json.dumps(asdict(outcomes[-1]), ensure_ascii=False))
-    return outcomes
+    attempt = _Attempt(work, is_done, alone=len(subjects) == 1)
+    outcomes: list[SubjectOutcome | None] = [None] * len(subjects)
+    with closing(_ended(attempt, subjects, min(workers, len(subjects)))) as endings:
+        for index, (outcome, bug) in progress(endings, "subjects", total=len(subjects)):
+            if bug:
+                _logger.error("%s: a bug in headsup, please report it:\n%s", outcome.subject, bug)
+            elif outcome.status == "failed":
+                _logger.error("%s", outcome.message)
+            _append_line(manifest, json.dumps(asdict(outcome), ensure_ascii=False))
+            outcomes[index] = outcome
+    return [outcome for outcome in outcomes if outcome is not None]
 
 
 def check_outcomes(outcomes: Sequence[SubjectOutcome], manifest: Path) -> None:
@@ -95,22 +104,47 @@ def check_outcomes(outcomes: Sequence[SubjectOutcome], manifest: Path) -> None:
         raise CheckFailed(f"{len(failed)} of {len(outcomes)} subjects failed ({named}); see {manifest}.")
 
 
-def _attempt(
-    work: Callable[[Path], None], subject: Path, is_done: Callable[[Path], bool], *, alone: bool
-) -> tuple[Status, str]:
-    try:
-        if is_done(subject):
-            return "skipped", ""
-        work(subject)
-    except Exception as error:
-        if alone:
-            raise
-        if isinstance(error, HeadsupError):
-            _logger.error("%s", error)
-            return "failed", str(error)
-        _logger.error("%s: a bug in headsup, please report it:\n%s", subject, traceback.format_exc())
-        return "failed", f"bug: {error!r}"
-    return "done", ""
+_Ending = tuple[SubjectOutcome, str]  # with the traceback, if it was a bug
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """The work on one subject, which reports its failure instead of raising it unless the subject is `alone`."""
+
+    work: Callable[[Path], None]
+    is_done: Callable[[Path], bool] | None
+    alone: bool
+
+    def __call__(self, subject: Path) -> _Ending:
+        start = time.perf_counter()
+
+        def ended(status: Status, message: str = "", bug: str = "") -> _Ending:
+            return SubjectOutcome(str(subject), status, round(time.perf_counter() - start, 3), message), bug
+
+        try:
+            if self.is_done is not None and self.is_done(subject):
+                return ended("skipped")
+            self.work(subject)
+        except Exception as error:
+            if self.alone:
+                raise
+            if isinstance(error, HeadsupError):
+                return ended("failed", str(error))
+            return ended("failed", f"bug: {error!r}", traceback.format_exc())
+        return ended("done")
+
+
+def _ended(attempt: _Attempt, subjects: Sequence[Path], workers: int) -> Generator[tuple[int, _Ending]]:
+    """Endings with the subjects' indices, as they come."""
+    if workers <= 1:
+        yield from enumerate(map(attempt, subjects))
+        return
+    with closing(map_in_processes(attempt, subjects, workers)) as endings:
+        for index, ending in endings:
+            if isinstance(ending, WorkerDied):
+                message = f"{subjects[index]}: its process ended with code {ending.exit_code}; was there enough memory?"
+                ending = SubjectOutcome(str(subjects[index]), "failed", 0.0, message), ""
+            yield index, ending
 
 
 def _append_line(path: Path, line: str) -> None:

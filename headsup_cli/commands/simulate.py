@@ -1,7 +1,6 @@
 """`headsup simulate`: rig dumps of people who do not exist."""
 
 from enum import Enum
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,32 +12,63 @@ from headsup_cli.commands.values import parse_size
 class _Preset(str, Enum):  # noqa: UP042 - typer shows the values of such an enum as choices
     clean = "clean"
     studio = "studio"
+    harsh = "harsh"
 
 
-class _Layout(str, Enum):  # noqa: UP042
-    dome = "dome"
-    front = "front"
-    ring = "ring"
-    scattered = "scattered"
+class _Truth(str, Enum):  # noqa: UP042
+    all = "all"
+    light = "light"
 
 
 def simulate(
     output: OutputOption,
     number: Annotated[int, typer.Option("-n", "--number", min=1, metavar="N", help="How many people.")] = 1,
-    cameras: Annotated[int, typer.Option("--cameras", min=1, max=512, metavar="N", help="Cameras on the rig.")] = 16,
-    layout: Annotated[_Layout, typer.Option("--layout", help="How the cameras stand around the head.")] = _Layout.dome,
+    cameras: Annotated[
+        str,
+        typer.Option(
+            "--cameras",
+            metavar="N|LAYOUT|FILE",
+            help="16 or dome16: a dome of 16 cameras; front8, ring12, scattered20; or the calibration.json of a rig.",
+        ),
+    ] = "16",
     size: Annotated[
-        Any, typer.Option("--size", metavar="WxH", parser=parse_size, help="Picture size in pixels.")
-    ] = "750x1000",
+        Any,
+        typer.Option(
+            "--size",
+            metavar="WxH",
+            parser=parse_size,
+            help="Picture size in pixels.  [default: 750x1000, or the calibration's]",
+            show_default=False,
+        ),
+    ] = None,
     expressions: Annotated[
         int,
         typer.Option("--expressions", min=1, max=1000, metavar="N", help="Frames per person; the first is neutral."),
     ] = 1,
     preset: Annotated[
         _Preset,
-        typer.Option("--preset", help="clean: ideal cameras, masks; studio: a rig's faults, clean plates, no masks."),
+        typer.Option(
+            "--preset",
+            help="clean: ideal cameras, masks; studio: a rig's faults, clean plates, no masks; harsh: a bad day there.",
+        ),
     ] = _Preset.clean,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fault",
+            metavar="NAME=NUMBER",
+            help="Set one fault by hand, 0 to be rid of it: distortion, gain, noise, blur, jpeg, light, room, tilt, "
+            "calibration, plates, masks.",
+            show_default=False,
+        ),
+    ] = None,
+    truth: Annotated[
+        _Truth, typer.Option("--truth", help="light leaves out the maps of depth, normals and parts.")
+    ] = _Truth.all,
     seed: SeedOption = 0,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, max=1024, metavar="N", help="Processes that share the people.")
+    ] = 1,
     quiet: QuietOption = False,
 ) -> None:
     """Make rig dumps of people who do not exist, with the truth beside them.
@@ -48,24 +78,28 @@ def simulate(
     Example:
         headsup simulate -n 10 -o people
         headsup simulate -n 1 -o people --seed 7 --preset studio --expressions 3 --size 375x500
+        headsup simulate -n 100 -o people --cameras my_rig/calibration.json --preset harsh --fault blur=0 --workers 8
     """
     from headsup_cli.batch.subjects import check_outcomes, run_subjects
-    from headsup_cli.runtime.atomic import atomic_directory
-    from headsup_cli.simulation.subject import SimulationOptions, is_written, simulate_subject, write_subject
+    from headsup_cli.simulation.faults import parse_faults
+    from headsup_cli.simulation.rig import parse_rig
+    from headsup_cli.simulation.subject import SimulationOptions, SubjectJob
 
-    width, height = size
+    faults, rig = parse_faults(preset.value, fault or []), parse_rig(cameras)
+    width, height = size or (750, 1000)
     options = SimulationOptions(
-        cameras=cameras, width=width, height=height, expressions=expressions, preset=preset.value, layout=layout.value
+        rig=rig.resized(width, height) if size else rig,
+        width=width,
+        height=height,
+        expressions=expressions,
+        preset=preset.value,
+        faults=faults,
+        truth=truth.value,
     )
-    seeds = {output / f"person_{number_:06d}": number_ for number_ in range(seed, seed + number)}
-
-    def work(folder: Path) -> None:
-        with atomic_directory(folder) as unfinished:
-            write_subject(simulate_subject(seeds[folder], options), unfinished)
-        print(folder)
-
-    manifest = output / "manifest.jsonl"
-    outcomes = run_subjects(
-        list(seeds), work, manifest=manifest, is_done=lambda folder: is_written(folder, seeds[folder], options)
-    )
+    seeds = {output / f"person_{one:06d}": one for one in range(seed, seed + number)}
+    job, manifest = SubjectJob(seeds, options), output / "manifest.jsonl"
+    outcomes = run_subjects(list(seeds), job, manifest=manifest, is_done=job.is_done, workers=workers)
+    for outcome in outcomes:
+        if outcome.status == "done":
+            print(outcome.subject)
     check_outcomes(outcomes, manifest)

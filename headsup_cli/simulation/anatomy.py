@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from functools import lru_cache
 
 import numpy as np
@@ -14,15 +15,37 @@ from headsup_cli.rendering.mesh_rasteriser import rasterise_mesh
 from headsup_cli.template.anny_source import AVERAGE_ADULT, AnnySource
 from headsup_cli.template.head_mesh import PARTS
 
-SKIN, EYE, TEETH, MOUTH, HAIR = range(5)
+
+class Part(IntEnum):
+    """What a face of a simulated person belongs to; the values are those of the label images."""
+
+    SKIN = 0
+    EYE = 1
+    TEETH = 2
+    MOUTH = 3
+    HAIR = 4
+    TONGUE = 5
+    CLOTHES = 6
+    GLASSES = 7  # the frame
+    LENS = 8  # transparent: labels and depth show what lies behind
+    EARRING = 9
+    HAT = 10
+    SCARF = 11
+
+
+# Plain numbers for compiled code.
+SKIN, EYE, TEETH, MOUTH, HAIR, TONGUE = range(6)
+CLOTHES, GLASSES, LENS, EARRING, HAT, SCARF = range(6, 12)
 _PART_KINDS = np.array(
-    [{"s": SKIN, "e": EYE}.get(p[0], TEETH if p.startswith("teeth") else MOUTH) for p in PARTS], np.uint8
+    [{"skin": SKIN, "eye": EYE, "teeth": TEETH, "tongue": TONGUE}.get(name.split("_")[0], MOUTH) for name in PARTS],
+    np.uint8,
 )
 HALF_EYE_DISTANCE_M = 0.030  # `Anatomy.rest` is scaled to this, so that distances below hold for any template
 SKULL_CENTRE_M = np.array([0.0, 0.030, -0.085])  # in rest space: from here every ray meets the scalp once
 AZIMUTHS, POLARS = 128, 96  # samples of the skull map
 MAX_POLAR_DEG = 150.0
 CUBE_PX = 256
+_SKY_LAMPS, _SKY_PX, _SKY_EXTENT_M, _SKY_DISTANCE_M, _SKY_BIAS_M = 48, 224, 0.46, 20.0, 0.0025
 
 
 @dataclass(frozen=True)
@@ -35,7 +58,7 @@ class Anatomy:
 
     rest: Float32[np.ndarray, "v 3"]
     faces: Int[np.ndarray, "f 3"]
-    part: UInt8[np.ndarray, " f"]  # SKIN, EYE, TEETH or MOUTH
+    part: UInt8[np.ndarray, " f"]  # SKIN, EYE, TEETH, MOUTH or TONGUE
     skin: Bool[np.ndarray, " v"]
     eye_vertices: list[Int[np.ndarray, " e"]]  # left, right
     blendshapes: Float32[np.ndarray, "52 v 3"]  # ARKit's, metres in the template's own scale
@@ -43,6 +66,7 @@ class Anatomy:
     scalp_azimuth_deg: Float32[np.ndarray, " v"]  # about the skull's centre, 0 at the front, positive to the left
     scalp_polar_deg: Float32[np.ndarray, " v"]  # 0 at the crown
     ear: Float32[np.ndarray, " v"]  # 0..1
+    openness: Float32[np.ndarray, " v"]  # share of the sky that the skin sees, 1 in the open; 1 on all but skin
     mouth_y: float  # rest space
     mouth_half_width: float  # rest space
     eye_radius: float  # rest space
@@ -96,6 +120,7 @@ def default_anatomy() -> Anatomy:
         scalp_azimuth_deg=azimuth.astype(np.float32),
         scalp_polar_deg=polar.astype(np.float32),
         ear=_ear_mask(rest, faces, skull_face, skull_barycentric),
+        openness=_openness(rest, faces, skin),
         mouth_y=float(mouth_corner[1]),
         mouth_half_width=float(mouth_corner[0]),
         eye_radius=float(radius * scale),
@@ -134,6 +159,34 @@ def _ear_mask(
     above_skull = radius - np.linalg.norm(skull - SKULL_CENTRE_M, axis=-1)[column, row]
     near = np.abs(rest[:, 1:] - [-0.022, -0.078]).max(1) < 0.048
     return (near * (np.abs(rest[:, 0]) > 0.065) * smoothstep(0.001, 0.005, above_skull)).astype(np.float32)
+
+
+def _openness(
+    rest: Float32[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"], skin: Bool[np.ndarray, " v"]
+) -> Float32[np.ndarray, " v"]:
+    """Ambient visibility of the skin, from depth maps taken all around: dark in nostrils and ears."""
+    index = np.arange(_SKY_LAMPS) + 0.5
+    height, turn = 1 - 2 * index / _SKY_LAMPS, index * np.pi * (3 - 5**0.5)
+    radius = np.sqrt(1 - height**2)
+    forward = -np.stack([radius * np.sin(turn), height, radius * np.cos(turn)], -1)
+    right = np.cross(forward, [0.0, 1.0, 0.0])
+    right /= np.linalg.norm(right, axis=1, keepdims=True)
+    pose = np.tile(np.eye(4), (_SKY_LAMPS, 1, 1))
+    pose[:, :3, :3] = np.stack([right, np.cross(forward, right), forward], axis=1)
+    pose[:, :3, 3] = [0, 0, _SKY_DISTANCE_M] + pose[:, :3, :3] @ [0.0, 0.03, 0.06]
+    focal, half = _SKY_PX * _SKY_DISTANCE_M / _SKY_EXTENT_M, _SKY_PX / 2
+    K = np.tile(np.array([[focal, 0, half], [0, focal, half], [0, 0, 1]]), (_SKY_LAMPS, 1, 1))
+    depth = rasterise_mesh(rest, faces, Cameras(torch.from_numpy(pose), torch.from_numpy(K), _SKY_PX, _SKY_PX)).depth
+    seen, total = np.zeros(len(rest)), np.full(len(rest), 1e-6)
+    normals = vertex_normals(rest, faces)
+    for lamp in range(_SKY_LAMPS):
+        local = rest @ pose[lamp, :3, :3].T + pose[lamp, :3, 3]
+        column, row = (np.clip(local[:, k] / local[:, 2] * focal + half, 0, _SKY_PX - 1).astype(int) for k in (0, 1))
+        weight = np.clip(-normals @ forward[lamp], 0, None)
+        slope = _SKY_BIAS_M / np.clip(weight, 0.25, None)
+        seen += weight * (depth[lamp, row, column] > local[:, 2] - slope)
+        total += weight
+    return np.where(skin, np.clip(seen / total / 0.92, 0, 1), 1.0).astype(np.float32)
 
 
 def _skull_map(

@@ -10,8 +10,8 @@ WRAP = np.array([0.30, 0.18, 0.14], np.float32)
 
 
 @kernel
-def gather_light(vertices, normals, directions, colours, projections, depth, out):
-    """Add every lamp's light to the vertices [v, 3] that its shadow map `depth` [l, s, s] does not hide."""
+def gather_light(vertices, normals, directions, colours, projections, depth, through, out):
+    """Add to vertices [v, 3] the light of lamps whose shadow maps [l, s, s] do not hide it, `through` hair [v, l]."""
     size = depth.shape[1]
     for lamp in range(directions.shape[0]):
         matrix = projections[lamp]
@@ -34,4 +34,4 @@ def gather_light(vertices, normals, directions, colours, projections, depth, out
             for channel in range(3):
                 wrapped = (cosine + WRAP[channel]) / (1 + WRAP[channel])
                 if wrapped > 0:
-                    out[vertex, channel] += colours[lamp, channel] * wrapped * lit / 9.0
+                    out[vertex, channel] += colours[lamp, channel] * wrapped * through[vertex, lamp] * lit / 9.0

@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32, Int, UInt8
 
-from headsup_cli.simulation.anatomy import HAIR, Anatomy, default_anatomy, smoothstep, vertex_normals
-from headsup_cli.simulation.appearance import Paint, beard_mask, collar_height, sample_melanin, sample_paint
+from headsup_cli.simulation.accessories import Accessories, hair_hidden_deg, sample_accessories, wear
+from headsup_cli.simulation.anatomy import CLOTHES, SKIN, Anatomy, default_anatomy, smoothstep, vertex_normals
+from headsup_cli.simulation.appearance import (
+    BANDS,
+    DOTS,
+    HEATHER,
+    PLAID,
+    PLAIN,
+    Paint,
+    beard_mask,
+    sample_cloth,
+    sample_melanin,
+    sample_paint,
+)
+from headsup_cli.simulation.body_field import Cover
+from headsup_cli.simulation.clothes import Garment, dress, padding, sample_garment, skin_left
+from headsup_cli.simulation.cutting import compacted, split
 from headsup_cli.simulation.expressions import coefficients
-from headsup_cli.simulation.hair import Hair, grow_hair, sample_hair, scalp_mask
+from headsup_cli.simulation.hair import Hair, beard_density, sample_hair, scalp_mask
+from headsup_cli.simulation.hair_growth import grow_beard, grow_hair, measured_body
+from headsup_cli.simulation.hair_light import lit_strands, shine_through
 from headsup_cli.simulation.identity import Identity, neutral_vertices, sample_identity
 from headsup_cli.simulation.lighting import Lamps, irradiance
 from headsup_cli.simulation.noise import noise_at
@@ -37,10 +56,11 @@ class Person:
     identity: Identity
     hair: Hair
     paint: Paint
+    garment: Garment
+    accessories: Accessories
     neutral: Float32[np.ndarray, "v 3"]  # head frame
     torso_from_head: Float[np.ndarray, "3 3"]  # how the body is turned under the head
-    cloth_m: float  # thickness of the clothes
-    beard_m: float
+    beard_m: float  # length of the beard's longest hairs
     bust: Bust
     offset: Float[np.ndarray, "3"]  # into the noise
 
@@ -58,22 +78,45 @@ def sample_person(rng: np.random.Generator, pattern_share: float = 0.0, departur
     ancestry = identity.ancestry
     melanin = sample_melanin(rng, ancestry["african"], ancestry["asian"])
     paint = sample_paint(rng, anatomy, identity.gender, identity.age, melanin, pattern_share)
+    garment = sample_garment(rng, identity.gender)
+    accessories = sample_accessories(rng, identity.gender, identity.age)
+    paint = _painted(rng, paint, garment, accessories)
     short = rng.random() < 0.6
     return Person(
         identity=identity,
-        hair=sample_hair(rng, identity.gender, identity.age),
+        hair=sample_hair(rng, identity.gender, identity.age, ancestry["african"], ancestry["asian"]),
         paint=paint,
+        garment=garment,
+        accessories=accessories,
         neutral=neutral_vertices(rng, identity, anatomy, departure),
         torso_from_head=rotation(np.radians(rng.normal(0, [6.0, 9.0, 3.0]))),
-        cloth_m=float(rng.choice([rng.uniform(0.001, 0.006), rng.uniform(0.006, 0.022)])),
-        beard_m=float(paint.beard_density * rng.choice([0.001, rng.uniform(0.002, 0.02)])),
+        beard_m=float(rng.choice([rng.uniform(0.003, 0.009), rng.uniform(0.012, 0.05)])),
         bust=Bust(
             bottom_m=rng.uniform(-0.36, -0.17) if short else -1.0,
             tilt=rng.normal(0, 0.25),
             side_m=rng.uniform(0.11, 0.28) if short else 1.0,
-            raggedness_m=rng.uniform(0, 0.02),
+            raggedness_m=rng.uniform(0, 0.004),
         ),
         offset=rng.uniform(0, 32, 3),
+    )
+
+
+def _painted(rng: np.random.Generator, paint: Paint, garment: Garment, accessories: Accessories) -> Paint:
+    """The paint with what depends on the clothes and the accessories."""
+    ribbed = garment.kind in ("sweater", "turtleneck")
+    cloth, headwear = paint.cloth, paint.headwear
+    if garment.kind in ("hoodie", "turtleneck"):
+        cloth = sample_cloth(rng, {PLAIN: 0.6, HEATHER: 0.3, BANDS: 0.1 * ribbed})
+    if garment.kind == "shirt":
+        cloth = sample_cloth(rng, {PLAIN: 0.5, PLAID: 0.3, BANDS: 0.15, DOTS: 0.05})
+    if accessories.headwear != "none":
+        headwear = sample_cloth(rng, {PLAIN: 0.8, HEATHER: 0.2})
+    return paint._replace(
+        collar_y=-1.0 if garment.kind == "none" else garment.edge_y,
+        hem=garment.rib_m,
+        cloth=cloth,
+        headwear=headwear,
+        lens=np.full(3, rng.uniform(0.08, 0.3), np.float32) if accessories.sunglasses else paint.lens,
     )
 
 
@@ -91,12 +134,7 @@ def posed_vertices(person: Person, expression: dict[str, float]) -> Float32[np.n
     )
     vertices = vertices + below * ((vertices - pivot) @ person.torso_from_head.T + pivot - vertices)
     normals = vertex_normals(vertices, anatomy.faces)
-    folds = noise_at(anatomy.rest, 0.045, person.offset)
-    dressed = person.paint.collar_y > -0.5
-    over = smoothstep(0.002, -0.012, collar_height(anatomy.rest, person.paint.collar_y, person.paint.neckline))
-    thickness = person.cloth_m * dressed * over * anatomy.skin * (1 + 0.7 * folds[:, 0])
-    thickness = thickness + person.beard_m * beard_mask(anatomy) * (1 + 0.4 * folds[:, 1])
-    return (vertices + thickness[:, None] * normals).astype(np.float32)
+    return (vertices + padding(person.garment, anatomy)[:, None] * normals).astype(np.float32)
 
 
 def _neck_vertices(anatomy: Anatomy) -> Int[np.ndarray, " n"]:
@@ -105,36 +143,105 @@ def _neck_vertices(anatomy: Anatomy) -> Int[np.ndarray, " n"]:
     )
 
 
-def lit_mesh(person: Person, vertices: Float32[np.ndarray, "v 3"], lamps: Lamps) -> LitMesh:
+def lit_mesh(person: Person, vertices: Float32[np.ndarray, "v 3"], lamps: Lamps, sample_m: float = 0.0004) -> LitMesh:
     """The posed person with hair, cut off as a bust, under the lamps.
 
     Args:
         person: Whom.
         vertices: From `posed_vertices`.
         lamps: In the head frame.
+        sample_m: Width of a picture's sample at the head, metres (`strands.sample_footprint_m`): no strand is thinner.
     """
     anatomy = default_anatomy()
-    masks = np.stack([scalp_mask(person.hair, anatomy), beard_mask(anatomy)], -1)
-    normals = vertex_normals(vertices, anatomy.faces)
-    columns = np.concatenate([vertices, anatomy.rest, normals, masks], 1)  # [v, 11]
-    columns, faces, part = _cut(columns, anatomy.faces, anatomy.part, _above_cut(person, anatomy.rest))
-    grown = grow_hair(person.hair, anatomy, vertices)
-    if grown is not None:
-        hair = np.zeros((len(grown.vertices), 11), np.float32)
-        hair[:, :3], hair[:, 3:6] = grown.vertices, grown.strand
-        hair[:, 6:9] = vertex_normals(grown.vertices, grown.faces)
-        faces = np.concatenate([faces, grown.faces + len(columns)])
-        part = np.concatenate([part, np.full(len(grown.faces), HAIR, np.uint8)])
-        columns = np.concatenate([columns, hair])
-    light = irradiance(lamps, columns[:, :3], columns[:, 6:9], faces)
+    clothes = _clothes(person, anatomy, vertices)
+    pieces = [_body(person, anatomy, vertices), *clothes]
+    worn = wear(person.accessories, anatomy, vertices)
+    if worn is not None:
+        pieces.append(_piece(worn.vertices, worn.solid, worn.faces, worn.part, worn.detail))
+    starts = np.cumsum([0] + [len(piece.columns) for piece in pieces])
+    columns = np.concatenate([piece.columns for piece in pieces])
+    faces = np.concatenate([piece.faces + start for piece, start in zip(pieces, starts[:-1], strict=True)])
     strongest = np.argsort(-lamps.colours.sum(1))[:_HIGHLIGHTS]
+    body = measured_body(vertices, [Cover(piece.columns[:, :3], piece.columns[:, 6:9]) for piece in clothes], sample_m)
+    hidden = partial(hair_hidden_deg, person.accessories)
+    tresses = grow_hair(person.hair, person.paint, body, sample_m, hidden)
+    tresses += grow_beard(person.hair, person.paint, body, person.beard_m, sample_m)
+    hair_light = shine_through(tresses, body.field, lamps, strongest)
+    through = hair_light.on_skin(columns[:, :3], columns[:, 6:9])
+    openness = columns[:, 14]
+    columns[:, 11:14] = irradiance(lamps, columns[:, :3], columns[:, 6:9], faces, openness, through)
     return LitMesh(
-        columns=np.ascontiguousarray(np.concatenate([columns, light], 1), dtype=np.float32),
+        columns=np.ascontiguousarray(columns, dtype=np.float32),
         faces=np.ascontiguousarray(faces, dtype=np.int64),
-        part=part,
+        part=np.concatenate([piece.part for piece in pieces]),
         highlights=lamps.directions[strongest],
         highlight_colours=lamps.colours[strongest],
+        strands=lit_strands(tresses, hair_light),
     )
+
+
+class _Piece(NamedTuple):
+    """A mesh with the columns of `LitMesh`, as yet without light."""
+
+    columns: Float32[np.ndarray, "v 16"]
+    faces: Int[np.ndarray, "f 3"]
+    part: UInt8[np.ndarray, " f"]
+
+
+def _piece(
+    vertices: Float[np.ndarray, "v 3"],
+    solid: Float[np.ndarray, "v 3"],
+    faces: Int[np.ndarray, "f 3"],
+    part: int | UInt8[np.ndarray, " f"],
+    detail: Float[np.ndarray, "v 2"] | None = None,
+) -> _Piece:
+    """What is not body; `detail`: depth under an edge, and 1 on ribs."""
+    columns = np.zeros((len(vertices), 16), np.float32)
+    columns[:, :3], columns[:, 3:6], columns[:, 14] = vertices, solid, 1.0
+    columns[:, 6:9] = vertex_normals(vertices, faces)
+    if detail is not None:
+        columns[:, 15], columns[:, 9] = detail.T
+    return _Piece(columns, faces, np.broadcast_to(np.uint8(part), len(faces)))
+
+
+def _body(person: Person, anatomy: Anatomy, vertices: Float32[np.ndarray, "v 3"]) -> _Piece:
+    """The body without what clothes hide, cut off as a bust."""
+    columns = np.zeros((len(vertices), 16), np.float32)
+    columns[:, :3], columns[:, 3:6], columns[:, 6:9] = vertices, anatomy.rest, vertex_normals(vertices, anatomy.faces)
+    beard = beard_mask(anatomy) * (0.15 + 0.85 * beard_density(person.hair, anatomy, anatomy.rest))
+    columns[:, 9], columns[:, 10] = scalp_mask(person.hair, anatomy), beard
+    columns[:, 14], columns[:, 15] = _openness(anatomy, vertices), person.garment.height(anatomy.rest)
+    left = np.where(anatomy.skin, skin_left(person.garment, anatomy.rest), 1.0)
+    inside = np.minimum(_above_cut(person, anatomy.rest), left)
+    columns, faces, source, kept = split(columns, anatomy.faces, inside)
+    columns, faces = compacted(columns, faces[kept])
+    return _Piece(columns, faces, anatomy.part[source[kept]])
+
+
+def _clothes(person: Person, anatomy: Anatomy, vertices: Float32[np.ndarray, "v 3"]) -> list[_Piece]:
+    skin = anatomy.faces[anatomy.part == SKIN]
+    worn = dress(person.garment, vertices, anatomy.rest, skin)
+    if worn is None:
+        return []
+    piece = _piece(worn.vertices, worn.rest, worn.faces, CLOTHES, np.stack([worn.below, worn.rib], 1))
+    columns, faces, _, kept = split(piece.columns, piece.faces, _above_cut(person, worn.rest))
+    columns, faces = compacted(columns, faces[kept])
+    return [_Piece(columns, faces, np.full(len(faces), CLOTHES, np.uint8))]
+
+
+def _openness(anatomy: Anatomy, vertices: Float32[np.ndarray, "v 3"]) -> Float32[np.ndarray, " v"]:
+    """Share of the sky that each vertex sees: the lids, where they are now, shade the eyeballs."""
+    openness = anatomy.openness.copy()
+    for eye in anatomy.eye_vertices:
+        centre = anatomy.rest[eye].mean(0) * [1, 1, 0]
+        around = np.linalg.norm(anatomy.rest - centre, axis=1)
+        lid = np.flatnonzero(anatomy.skin & (around < anatomy.eye_radius + 0.0016))
+        offset = vertices[eye, None] - vertices[lid][None]
+        distance = np.linalg.norm(offset, axis=-1)
+        nearest = distance.argmin(1)
+        under = offset[np.arange(len(eye)), nearest, 1] < 0  # the upper lid, with its lashes, shades further
+        openness[eye] = 0.25 + 0.75 * smoothstep(0.0, 1.0, distance.min(1) / np.where(under, 0.0055, 0.0025))
+    return openness
 
 
 def _above_cut(person: Person, rest: Float32[np.ndarray, "v 3"]) -> Float[np.ndarray, " v"]:
@@ -143,30 +250,3 @@ def _above_cut(person: Person, rest: Float32[np.ndarray, "v 3"]) -> Float[np.nda
     bottom = rest[:, 1] - bust.bottom_m - bust.tilt * (rest[:, 2] + 0.085)
     side = bust.side_m - np.hypot(rest[:, 0], rest[:, 2] + 0.085) + np.clip(rest[:, 1] + 0.16, 0, None) * 4
     return np.minimum(bottom, side) + bust.raggedness_m * ragged
-
-
-def _cut(
-    columns: Float[np.ndarray, "v k"],
-    faces: Int[np.ndarray, "f 3"],
-    part: UInt8[np.ndarray, " f"],
-    inside: Float[np.ndarray, " v"],
-) -> tuple[Float[np.ndarray, "w k"], Int[np.ndarray, "g 3"], UInt8[np.ndarray, " g"]]:
-    """Clip triangles to where `inside` is positive, blending all columns along the edges that are cut."""
-    count = (inside[faces] > 0).sum(1)
-    whole = faces[count == 3]
-    kept, parts, added, start = [whole], [part[count == 3]], [], len(columns)
-    for corners in (1, 2):
-        cut = faces[count == corners]
-        odd = (inside[cut] > 0).argmax(1) if corners == 1 else (inside[cut] <= 0).argmax(1)
-        a, b, c = (np.take_along_axis(cut, ((odd + k) % 3)[:, None], 1)[:, 0] for k in range(3))
-        ends = []
-        for other in (b, c):
-            share = (inside[a] / (inside[a] - inside[other]))[:, None]
-            added.append(columns[a] * (1 - share) + columns[other] * share)
-            ends.append(np.arange(start, start + len(a)))
-            start += len(a)
-        ab, ac = ends
-        pieces = [(a, ab, ac)] if corners == 1 else [(ab, b, c), (ab, c, ac)]
-        kept += [np.stack(piece, 1) for piece in pieces]
-        parts += [part[count == corners]] * len(pieces)
-    return np.concatenate([columns, *added]), np.concatenate(kept), np.concatenate(parts)

@@ -1,31 +1,140 @@
-"""Where simulated cameras stand, and what is wrong with them."""
+"""Where simulated cameras stand: drawn around a head, or as a given calibration has them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
 from headsup_cli.cameras.camera import Cameras
+from headsup_cli.capture.lens import Lens
+from headsup_cli.capture.rig_dump import RigCamera
+from headsup_cli.capture.rigs.native import read_calibration
 from headsup_cli.errors import InputError
 
 RigLayout = Literal["dome", "front", "ring", "scattered"]
 LAYOUTS: tuple[RigLayout, ...] = ("dome", "front", "ring", "scattered")
+MAX_CAMERAS = 512
 HEAD_CENTRE_M = np.array([0.0, 0.01, 0.02])  # what cameras look at, head frame
 _LEVEL = 0.42  # where on the dome's band cameras look horizontally
 HEAD_EXTENT_M = 0.30  # chin to crown with some hair
+_REACH_M = (0.15, 20.0)  # how far from a head the cameras of a calibration can stand
 
 
 @dataclass(frozen=True)
-class CameraFaults:
-    """What sets each camera apart from an ideal one."""
+class RigPlan:
+    """Which cameras a simulated rig has: a layout to draw them from, or a calibration."""
 
-    gain: Float[np.ndarray, "c 3"]  # on linear colour
-    noise: Float[np.ndarray, " c"]  # standard deviation on the encoded image, 0..1
-    distortion: Float[np.ndarray, "c 5"]  # k1, k2, p1, p2, k3 in OpenCV's order
+    layout: RigLayout = "dome"
+    cameras: int = 16
+    calibration: Mapping[str, RigCamera] = field(default_factory=dict)  # in its own world; takes the layout's place
+    calibration_sha256: str = ""
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What tells this plan from others, for JSON."""
+        if self.calibration:
+            sizes = sorted({(camera.width, camera.height) for camera in self.calibration.values()})
+            return {"calibration_sha256": self.calibration_sha256, "sizes": [list(size) for size in sizes]}
+        return {"layout": self.layout, "cameras": self.cameras}
+
+    def resized(self, width: int, height: int) -> RigPlan:
+        """The plan with the pictures of its calibration, if it has one, at another size."""
+        scaled = {
+            name: replace(
+                camera,
+                K=np.diag([width / camera.width, height / camera.height, 1.0]) @ camera.K,
+                width=width,
+                height=height,
+            )
+            for name, camera in self.calibration.items()
+        }
+        return replace(self, calibration=scaled)
+
+
+def parse_rig(text: str) -> RigPlan:
+    """The rig that `16`, `dome80`, `front8`, `ring12`, `scattered20` or the path of a calibration speaks of.
+
+    Raises:
+        InputError: Neither a layout with a number of cameras nor a file, or a wrong calibration.
+    """
+    match = re.fullmatch(rf"({'|'.join(LAYOUTS)})?(\d{{1,4}})", text)
+    if match:
+        count = int(match[2])
+        if not 1 <= count <= MAX_CAMERAS:
+            raise _no_rig(text)
+        layout: Any = match[1] or "dome"
+        return RigPlan(layout, count)
+    path = Path(text)
+    path = path / "calibration.json" if path.is_dir() else path
+    if not path.suffix and not path.exists():
+        raise _no_rig(text)
+    calibration = read_calibration(path)
+    head_in(calibration)  # complains of cameras that see no head
+    return RigPlan(calibration=calibration, calibration_sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def _no_rig(text: str) -> InputError:
+    return InputError(
+        "--cameras", found=f"'{text}'", expected=f"1 to {MAX_CAMERAS}, one of {', '.join(LAYOUTS)} with such a number, "
+        "or a calibration.json", remedy="try 16, dome80 or front8",
+    )  # fmt: skip
+
+
+def head_in(calibration: Mapping[str, RigCamera]) -> Float[np.ndarray, "4 4"]:
+    """`rig_from_head` of a head that stands where the cameras of a calibration look.
+
+    It is upright as their pictures are, and faces the side where most of them stand, or an arbitrary
+    one if they stand all around.
+
+    Raises:
+        InputError: The point that they look at is too near to them or too far for a head to be seen.
+    """
+    rotations = np.stack([camera.cam_from_rig[:3, :3] for camera in calibration.values()])  # [c, 3, 3]
+    centres = np.stack([camera.centre for camera in calibration.values()])
+    forward = rotations[:, 2]
+    across = np.eye(3) - forward[:, :, None] * forward[:, None]  # onto the plane across each optical axis
+    # A weak pull to a metre in front of each camera settles what parallel axes leave open.
+    pull, ahead = 1e-3 * np.eye(3), centres + forward
+    target = np.linalg.solve((across + pull).sum(0), (np.einsum("cij,cj->ci", across, centres) + ahead @ pull).sum(0))
+    distance = float(np.median(np.linalg.norm(centres - target, axis=1)))
+    if not _REACH_M[0] <= distance <= _REACH_M[1]:
+        raise InputError(
+            "calibration", found=f"cameras that look at a point {distance:.3g} m away",
+            expected="{:g} to {:g} m".format(*_REACH_M), remedy="state the unit of its lengths",
+        )  # fmt: skip
+    up = -rotations[:, 1].mean(0)
+    if np.linalg.norm(up) < 0.3:  # cameras lying on their sides: the axis that they stand around
+        up = np.linalg.svd(centres - centres.mean(0))[2][2]
+    up /= np.linalg.norm(up)
+    sides = centres - target
+    sides -= (sides @ up)[:, None] * up
+    facing = (
+        sides.mean(0)
+        if np.linalg.norm(sides.mean(0)) > 0.05 * distance
+        else sides[np.linalg.norm(sides, axis=1).argmax()]
+    )
+    facing /= np.linalg.norm(facing) + 1e-12
+    rig_from_head = np.eye(4)
+    rig_from_head[:3, :3] = np.stack([np.cross(up, facing), up, facing], 1)
+    rig_from_head[:3, 3] = target - rig_from_head[:3, :3] @ HEAD_CENTRE_M
+    return rig_from_head
+
+
+def as_rig_cameras(cameras: Cameras, lenses: list[Lens]) -> dict[str, RigCamera]:
+    """Cameras with lenses, named by number, in the world of `cameras`."""
+    poses, K = cameras.cam_from_world.numpy(), cameras.K.numpy()
+    return {
+        f"cam{index:02d}": RigCamera(f"cam{index:02d}", K[index], lens, poses[index], cameras.width, cameras.height)
+        for index, lens in enumerate(lenses)
+    }
 
 
 def sample_cameras(
@@ -110,15 +219,3 @@ def rotation(angles_rad: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3 3"]:
     about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
     about_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
     return about_z @ about_y @ about_x
-
-
-def sample_faults(rng: np.random.Generator, n: int, strength: float, distortion: float = 0.0) -> CameraFaults:
-    """Draw deviations; `strength` 1 is a badly kept rig, 0 an ideal one; `distortion` likewise for the lenses alone."""
-    exposure = rng.normal(0, 0.10, (n, 1))
-    tint = rng.normal(0, 0.05, (n, 3))
-    lens = rng.normal([-0.12, 0.03, 0, 0, 0], [0.08, 0.05, 0.0008, 0.0008, 0.01], (n, 5))
-    return CameraFaults(
-        gain=np.exp(strength * (exposure + tint)),
-        noise=strength * rng.uniform(0.002, 0.012, n),
-        distortion=distortion * lens,
-    )

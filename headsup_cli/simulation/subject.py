@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,8 +14,6 @@ import numpy as np
 from jaxtyping import Float, Float32, Int, UInt8
 
 from headsup_cli import __version__
-from headsup_cli.cameras.camera import Cameras
-from headsup_cli.capture.lens import Lens
 from headsup_cli.capture.rig_dump import RigCamera
 from headsup_cli.capture.rigs.native import (
     ONLY_FRAME,
@@ -23,177 +24,193 @@ from headsup_cli.capture.rigs.native import (
 )
 from headsup_cli.errors import InputError
 from headsup_cli.media.images import to_8bit, write_image
-from headsup_cli.media.opencv import cv2
+from headsup_cli.runtime.atomic import atomic_directory
+from headsup_cli.runtime.memory import keep_freed_memory
+from headsup_cli.simulation.attributes import attributes
 from headsup_cli.simulation.backdrop import Backdrop, render_backdrop, sample_backdrop
 from headsup_cli.simulation.expressions import sample_expression
+from headsup_cli.simulation.faults import CameraFaults, Faults, Preset, hardened, recorded, sample_camera_faults
+from headsup_cli.simulation.lens_view import LensView, ideal_camera, through_lens
 from headsup_cli.simulation.lighting import Lamps, sample_lamps
 from headsup_cli.simulation.person import Person, lit_mesh, posed_vertices, sample_person
-from headsup_cli.simulation.rig import CameraFaults, RigLayout, rotation, sample_cameras, sample_faults
-from headsup_cli.simulation.shading import render_mesh
-from headsup_cli.template.anny_source import AnnySource
+from headsup_cli.simulation.rig import RigPlan, as_rig_cameras, head_in, rotation, sample_cameras
+from headsup_cli.simulation.shading import LitMesh, render_mesh
+from headsup_cli.simulation.strands import sample_footprint_m
+from headsup_cli.simulation.truth import (
+    LABELS,
+    TruthMaps,
+    landmark_points,
+    landmark_record,
+    seen_landmarks,
+    truth_maps,
+    write_truth_maps,
+)
 
-Preset = Literal["clean", "studio"]
+Truth = Literal["all", "light"]
 NEUTRAL = "00_neutral"  # name of the first frame
-TRUTH_SCHEMA = "headsup-simulation/1"
+TRUTH_SCHEMA = "headsup-simulation/2"
+_WRITERS = 4  # threads that encode and write pictures while the next is rendered
+_QUEUE = 8  # pictures that may wait for them
 
 
 @dataclass(frozen=True)
 class SimulationOptions:
     """What a simulated rig is like."""
 
-    cameras: int = 16
-    width: int = 750
+    rig: RigPlan = field(default_factory=RigPlan)
+    width: int = 750  # of the pictures, unless the rig is a given calibration
     height: int = 1000
     expressions: int = 1  # frames; the first is neutral
-    preset: Preset = "clean"  # plain and ideal, or a studio's faults, backdrop and clean plates in place of masks
-    layout: RigLayout = "dome"
+    preset: Preset = "clean"  # what `faults` started from, for the record
+    faults: Faults = field(default_factory=Faults)
+    truth: Truth = "all"  # `light` leaves out depth, normals and labels
     supersampling: int = 2
-    suffix: str = ".jpg"
-    jpeg_quality: int = 95
 
     def __post_init__(self) -> None:
-        for name in ("cameras", "width", "height", "expressions", "supersampling"):
+        for name in ("width", "height", "expressions", "supersampling"):
             if getattr(self, name) < 1:
                 raise InputError(
                     "simulation", field=name, found=str(getattr(self, name)), expected="at least 1", remedy="raise it"
                 )
 
+    @property
+    def record(self) -> dict[str, Any]:
+        """The options for JSON."""
+        own = {name: getattr(self, name) for name in ("width", "height", "expressions", "preset", "truth")}
+        return self.rig.record | own | {"supersampling": self.supersampling, "faults": asdict(self.faults)}
+
 
 @dataclass(frozen=True)
-class SimulatedFrame:
-    """One moment of a simulated subject as its cameras recorded it."""
+class SimulatedView:
+    """What one camera recorded, and what is true of it."""
 
-    images: dict[str, UInt8[np.ndarray, "h w 3"]]
-    masks: dict[str, UInt8[np.ndarray, "h w"]]
-    vertices: Float32[np.ndarray, "v 3"]  # template topology, posed and dressed, head frame
-    surface: Float32[np.ndarray, "n 3"]  # all that was rendered, hair included, head frame
-    faces: Int[np.ndarray, "m 3"]  # of the surface
+    image: UInt8[np.ndarray, "h w 3"]
+    mask: UInt8[np.ndarray, "h w"]
+    truth: TruthMaps
+
+
+@dataclass(frozen=True)
+class PosedSubject:
+    """A simulated subject at one moment, in the head frame."""
+
+    vertices: Float32[np.ndarray, "v 3"]  # template topology, posed and dressed
+    mesh: LitMesh
 
 
 @dataclass(frozen=True)
 class SimulatedSubject:
-    """A person before a rig; `render_frame` and `render_plates` take the pictures."""
+    """A person before a rig; `view` and `plate` take the pictures."""
 
     seed: int
     options: SimulationOptions
     person: Person
     lamps: Lamps
     backdrop: Backdrop
-    cameras: Cameras  # head frame, without distortion
-    faults: CameraFaults
+    cameras: dict[str, RigCamera]  # their world being the head frame
+    faults: dict[str, CameraFaults]
     rig_from_head: Float[np.ndarray, "4 4"]
     expressions: dict[str, dict[str, float]]  # ARKit coefficients by frame
 
-    @property
-    def camera_names(self) -> list[str]:
-        """Names in the order of `cameras`."""
-        return [f"cam{index:02d}" for index in range(len(self.cameras))]
+    @cached_property
+    def _last_room(self) -> dict[str, Float32[np.ndarray, "h w 3"]]:
+        return {}
 
-    def rig_cameras(self) -> dict[str, RigCamera]:
-        """The calibration, in the rig's world."""
+    def true_calibration(self) -> dict[str, RigCamera]:
+        """The cameras in the rig's world."""
         head_from_rig = np.linalg.inv(self.rig_from_head)
-        poses, K = self.cameras.cam_from_world.numpy() @ head_from_rig, self.cameras.K.numpy()
-        size = self.cameras.width, self.cameras.height
         return {
-            name: RigCamera(name, K[index], Lens("opencv", tuple(self.faults.distortion[index])), poses[index], *size)
-            for index, name in enumerate(self.camera_names)
+            name: replace(camera, cam_from_rig=camera.cam_from_rig @ head_from_rig)
+            for name, camera in self.cameras.items()
         }
 
-    def render_frame(self, frame: str) -> SimulatedFrame:
-        """Take the pictures of one frame."""
+    def stated_calibration(self) -> dict[str, RigCamera]:
+        """The cameras in the rig's world as the dump's calibration has them, off the truth by its error."""
+        return {
+            name: replace(camera, cam_from_rig=_turned(self.faults[name].stray) @ camera.cam_from_rig)
+            for name, camera in self.true_calibration().items()
+        }
+
+    def posed(self, frame: str) -> PosedSubject:
+        """The person at the moment of a frame."""
         vertices = posed_vertices(self.person, self.expressions[frame])
-        mesh = lit_mesh(self.person, vertices, self.lamps)
-        lenses = _Lenses.of(self.cameras, self.faults)
-        images, masks = {}, {}
-        rng = np.random.default_rng([self.seed, 5, list(self.expressions).index(frame)])
-        for index, name in enumerate(self.camera_names):
-            one, gain = lenses.canvas[index], self.faults.gain[index : index + 1]
-            rgb, alpha = render_mesh(mesh, self.person.paint, one, self.options.supersampling, gain)
-            picture = rgb[0] + (1 - alpha[0, ..., None]) * render_backdrop(self.backdrop, one, gain)[0]
-            noise = rng.standard_normal((self.cameras.height, self.cameras.width, 3), dtype=np.float32)
-            images[name] = to_8bit(lenses.distorted(index, picture) + self.faults.noise[index] * noise)
-            masks[name] = to_8bit(lenses.distorted(index, alpha[0]))
-        return SimulatedFrame(images, masks, vertices, mesh.columns[:, :3], mesh.faces)
+        views = map(ideal_camera, self.cameras.values())
+        samples = [sample_footprint_m(view, self.options.supersampling) for view in views]
+        return PosedSubject(vertices, lit_mesh(self.person, vertices, self.lamps, float(np.median(samples))))
 
-    def render_plates(self) -> dict[str, UInt8[np.ndarray, "h w 3"]]:
-        """Pictures of the room without the person."""
-        lenses = _Lenses.of(self.cameras, self.faults)
-        rng = np.random.default_rng([self.seed, 6])
-        plates = {}
-        for index, name in enumerate(self.camera_names):
-            plate = render_backdrop(self.backdrop, lenses.canvas[index], self.faults.gain[index : index + 1])[0]
-            noise = rng.standard_normal((self.cameras.height, self.cameras.width, 3), dtype=np.float32)
-            plates[name] = to_8bit(lenses.distorted(index, plate) + self.faults.noise[index] * noise)
-        return plates
+    def view(self, frame: str, camera: str, posed: PosedSubject) -> SimulatedView:
+        """Take one picture of `posed(frame)`."""
+        faults, ideal = self.faults[camera], ideal_camera(self.cameras[camera])
+        mesh = through_lens(posed.mesh, self.cameras[camera])
+        rgb, alpha = render_mesh(mesh, self.person.paint, ideal, self.options.supersampling, faults.gain[None])
+        picture = rgb[0] + (1 - alpha[0, ..., None]) * self.room(camera)
+        frame_index, camera_index = list(self.expressions).index(frame), list(self.cameras).index(camera)
+        noise = np.random.default_rng([self.seed, 5, frame_index, camera_index])
+        return SimulatedView(
+            image=to_8bit(recorded(picture, faults, noise)), mask=to_8bit(alpha[0]), truth=truth_maps(mesh, ideal)
+        )
+
+    def plate(self, camera: str) -> UInt8[np.ndarray, "h w 3"]:
+        """Take a picture of the room without the person."""
+        noise = np.random.default_rng([self.seed, 6, list(self.cameras).index(camera)])
+        return to_8bit(recorded(self.room(camera), self.faults[camera], noise))
+
+    def room(self, camera: str) -> Float32[np.ndarray, "h w 3"]:
+        """The backdrop behind one camera, kept until another's is asked for."""
+        if camera not in self._last_room:
+            lens = LensView.of(self.cameras[camera])
+            room = lens.bent(render_backdrop(self.backdrop, lens.canvas, self.faults[camera].gain[None])[0])
+            self._last_room.clear()
+            self._last_room[camera] = room
+        return self._last_room[camera]
 
 
-@dataclass(frozen=True)
-class _Lenses:
-    """Ideal views large enough to be bent into what distorting lenses record."""
-
-    canvas: Cameras
-    maps: list[Float32[np.ndarray, "h w 2"] | None]  # where on the canvas each pixel looks, pixel centres at integers
-
-    @staticmethod
-    def of(cameras: Cameras, faults: CameraFaults) -> _Lenses:
-        if not faults.distortion.any():
-            return _Lenses(cameras, [None] * len(cameras))
-        columns, rows = np.meshgrid(np.arange(cameras.width) + 0.5, np.arange(cameras.height) + 0.5)
-        pixels = np.stack([columns, rows], -1).reshape(-1, 1, 2)
-        size = np.array([cameras.width, cameras.height])
-        looks = [
-            cv2.undistortPoints(pixels, K, dist, P=K).reshape(cameras.height, cameras.width, 2)
-            for K, dist in zip(cameras.K.numpy(), faults.distortion, strict=True)
-        ]
-        beyond = max(max(float(-look.min()), float((look - size).max())) for look in looks)
-        margin = int(np.clip(np.ceil(beyond) + 2, 2, max(size)))
-        K = cameras.K.clone()
-        K[:, :2, 2] += margin
-        canvas = replace(cameras, K=K, width=cameras.width + 2 * margin, height=cameras.height + 2 * margin)
-        return _Lenses(canvas, [(look + margin - 0.5).astype(np.float32) for look in looks])
-
-    def distorted(self, index: int, picture: Float32[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
-        where = self.maps[index]
-        return picture if where is None else cv2.remap(picture, where[..., 0], where[..., 1], cv2.INTER_CUBIC)
+def _turned(turn: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "4 4"]:
+    transform = np.eye(4)
+    transform[:3, :3] = turn
+    return transform
 
 
 def simulate_subject(seed: int, options: SimulationOptions) -> SimulatedSubject:
-    """Draw a person and a rig; presets of one seed share person, light, cameras and expressions.
+    """Draw a person and a rig; one seed gives the same person, cameras and expressions whatever the faults.
 
     Args:
         seed: Chooses everything that the options do not say.
         options: What the rig is like.
+
+    Raises:
+        InputError: The cameras of a given calibration see no head.
     """
-    studio = options.preset == "studio"
-    person = sample_person(np.random.default_rng([seed, 0]))
-    rig = np.random.default_rng([seed, 1])
-    cameras = sample_cameras(rig, options.cameras, options.width, options.height, options.layout)
-    lamps = sample_lamps(rig)
-    faces = np.random.default_rng([seed, 2])
+    streams = [np.random.default_rng([seed, stream]) for stream in range(8)]
+    person, faults, plan = sample_person(streams[0]), options.faults, options.rig
+    turn = _turned(rotation(np.radians(streams[7].normal(0, [4.0, 8.0, 3.0]))))
+    world = _turned(rotation(np.radians(faults.tilt) * streams[7].uniform(-1, 1, 3)))
+    place = streams[7].normal([0, 1.35, 0], [0.05, 0.15, 0.05])
+    shares = sample_camera_faults(streams[4], len(plan.calibration) or plan.cameras, faults)
+    if plan.calibration:
+        rig_from_head = head_in(plan.calibration) @ turn
+        cameras = {
+            name: replace(camera, cam_from_rig=camera.cam_from_rig @ rig_from_head)
+            for name, camera in plan.calibration.items()
+        }
+    else:
+        rig_from_head = world @ turn
+        rig_from_head[:3, 3] = place
+        drawn = sample_cameras(streams[1], plan.cameras, options.width, options.height, plan.layout)
+        cameras = as_rig_cameras(drawn, [share.lens for share in shares])
+    farthest = max(float(np.linalg.norm(camera.centre)) for camera in cameras.values())
+    lamps = sample_lamps(np.random.default_rng([seed, 8]))
     names = [NEUTRAL, *(f"{index:02d}_expression" for index in range(1, options.expressions))]
     return SimulatedSubject(
         seed=seed,
         options=options,
         person=person,
-        lamps=lamps,
-        backdrop=sample_backdrop(np.random.default_rng([seed, 3]), contrast=1.0 if studio else 0.0),
+        lamps=hardened(lamps, faults.light),
+        backdrop=sample_backdrop(streams[3], faults.room, beyond_m=farthest),
         cameras=cameras,
-        faults=sample_faults(
-            np.random.default_rng([seed, 4]), options.cameras, *((1.0, 1.0) if studio else (0.0, 0.0))
-        ),
-        rig_from_head=_sample_rig_from_head(np.random.default_rng([seed, 7]), tilted=studio),
-        expressions={name: {} if name == NEUTRAL else sample_expression(faces) for name in names},
+        faults=dict(zip(cameras, shares, strict=True)),
+        rig_from_head=rig_from_head,
+        expressions={name: {} if name == NEUTRAL else sample_expression(streams[2]) for name in names},
     )
-
-
-def _sample_rig_from_head(rng: np.random.Generator, *, tilted: bool) -> Float[np.ndarray, "4 4"]:
-    """Heads are held a little askew and stand somewhere over the floor; a studio's world may lie any way round."""
-    turn = rotation(np.radians(rng.normal(0, [4.0, 8.0, 3.0])))
-    world = rotation(rng.uniform(-np.pi, np.pi, 3))
-    rig_from_head = np.eye(4)
-    rig_from_head[:3, :3] = world @ turn if tilted else turn
-    rig_from_head[:3, 3] = [*rng.normal(0, 0.05, 1), rng.uniform(1.0, 1.7), *rng.normal(0, 0.05, 1)]
-    return rig_from_head
 
 
 def write_subject(subject: SimulatedSubject, folder: Path) -> None:
@@ -201,26 +218,59 @@ def write_subject(subject: SimulatedSubject, folder: Path) -> None:
 
     The calibration is written last, so a folder without one is unfinished.
     """
-    options, one_frame = subject.options, len(subject.expressions) == 1
     truth = folder / "truth"
-    frames: dict[str, Any] = {}
-    for name in subject.expressions:
-        shot = subject.render_frame(name)
-        frame = None if one_frame else name
-        own_masks = shot.masks if options.preset == "clean" else None
-        write_rig_frame(
-            folder, shot.images, own_masks, frame=frame, suffix=options.suffix, jpeg_quality=options.jpeg_quality
-        )
-        for camera, mask in shot.masks.items() if own_masks is None else ():
-            write_image(truth / "masks" / (frame or "") / f"{camera}.png", mask)
-        _write_ply(truth / f"surface_{name}.ply", _moved(subject.rig_from_head, shot.surface), shot.faces)
-        np.save(truth / f"vertices_{name}.npy", shot.vertices)
-        frames[name] = {"landmarks": _landmarks(_moved(subject.rig_from_head, shot.vertices))}
-    if options.preset == "studio":
-        write_backgrounds(folder, subject.render_plates())
-    write_expressions(folder, subject.expressions if not one_frame else {ONLY_FRAME: subject.expressions[NEUTRAL]})
-    (truth / "truth.json").write_text(json.dumps(_truth(subject) | {"frames": frames}, indent=1) + "\n")
-    write_calibration(folder / "calibration.json", subject.rig_cameras())
+    with ThreadPoolExecutor(_WRITERS) as pool:
+        for frame in subject.expressions:
+            _write_frame(subject, frame, folder, pool)
+    stated = {_folder_of(subject, frame) or ONLY_FRAME: values for frame, values in subject.expressions.items()}
+    write_expressions(folder, stated)
+    (truth / "truth.json").write_text(json.dumps(_truth(subject), indent=1) + "\n")
+    write_calibration(truth / "calibration.json", subject.true_calibration())
+    write_calibration(folder / "calibration.json", subject.stated_calibration())
+
+
+def _folder_of(subject: SimulatedSubject, frame: str) -> str | None:
+    """Where pictures of a frame lie within `images/` and the like; those of a single one have no folder."""
+    return frame if len(subject.expressions) > 1 else None
+
+
+def _write_frame(subject: SimulatedSubject, frame: str, folder: Path, pool: ThreadPoolExecutor) -> None:
+    """Write the pictures of one frame on the pool's threads while the next are rendered, and what is true of it."""
+    posed, truth = subject.posed(frame), folder / "truth"
+    points = np.stack(list(landmark_points(posed.vertices).values()))
+    first = frame == next(iter(subject.expressions))
+    seen, pending = {}, deque[Future[None]]()
+    for camera in subject.cameras:
+        view = subject.view(frame, camera, posed)
+        seen[camera] = seen_landmarks(subject.cameras[camera], points, view.truth.depth)
+        pending.append(pool.submit(_write_view, subject, frame, camera, view, folder))
+        if first and subject.faults[camera].has_plate:
+            pending.append(pool.submit(write_backgrounds, folder, {camera: subject.plate(camera)}))
+        if len(pending) > _QUEUE:
+            pending.popleft().result()
+    for written in pending:
+        written.result()
+    record = landmark_record(posed.vertices, subject.rig_from_head, seen)
+    (truth / f"landmarks_{frame}.json").write_text(json.dumps(record) + "\n")
+    surface = _moved(subject.rig_from_head, posed.mesh.columns[:, :3])
+    _write_ply(truth / f"surface_{frame}.ply", surface, posed.mesh.faces)
+    np.save(truth / f"vertices_{frame}.npy", posed.vertices)
+
+
+def _write_view(subject: SimulatedSubject, frame: str, camera: str, view: SimulatedView, folder: Path) -> None:
+    within, quality = _folder_of(subject, frame), round(subject.options.faults.jpeg)
+    write_rig_frame(
+        folder,
+        {camera: view.image},
+        {camera: view.mask} if subject.faults[camera].has_mask else None,
+        frame=within,
+        suffix=".jpg" if quality else ".png",
+        jpeg_quality=quality,
+    )
+    truth = folder / "truth"
+    write_image(truth / "masks" / (within or "") / f"{camera}.png", view.mask)
+    if subject.options.truth == "all":
+        write_truth_maps(truth, within or "", camera, view.truth)
 
 
 def is_written(folder: Path, seed: int, options: SimulationOptions) -> bool:
@@ -235,7 +285,7 @@ def is_written(folder: Path, seed: int, options: SimulationOptions) -> bool:
 
 
 def _made_by(seed: int, options: SimulationOptions) -> dict[str, Any]:
-    return {"program": f"headsup {__version__}", "seed": seed, "options": asdict(options)}
+    return {"program": f"headsup {__version__}", "seed": seed, "options": options.record}
 
 
 def _truth(subject: SimulatedSubject) -> dict[str, Any]:
@@ -244,27 +294,21 @@ def _truth(subject: SimulatedSubject) -> dict[str, Any]:
         "schema": TRUTH_SCHEMA,
         **_made_by(subject.seed, subject.options),
         "rig_from_head": subject.rig_from_head.tolist(),
-        "attributes": {
-            "gender": identity.gender,
-            "age": identity.age,
-            "ancestry": identity.ancestry,
-            "melanin": person.paint.melanin,
-            "hair": person.hair.style,
-            "hair_thickness_m": person.hair.thickness_m,
-            "beard": float(person.paint.beard_density),
-            "clothed": bool(person.paint.collar_y > -0.5),
-        },
+        "attributes": attributes(person) | {"light": subject.lamps.setup},
         "phenotype": identity.phenotype,
         "local_changes": identity.local_changes,
+        "expressions": subject.expressions,
+        "labels": LABELS,
         "cameras": {
-            name: {"gain": subject.faults.gain[index].tolist(), "noise": float(subject.faults.noise[index])}
-            for index, name in enumerate(subject.camera_names)
+            name: {
+                "gain": faults.gain.tolist(),
+                "noise": faults.noise,
+                "blur_px": faults.blur_px,
+                "calibration_error": faults.stray.tolist(),
+            }
+            for name, faults in subject.faults.items()
         },
     }
-
-
-def _landmarks(vertices: Float[np.ndarray, "v 3"]) -> dict[str, list[float]]:
-    return {name: vertices[index].tolist() for name, index in AnnySource.shared().mesh.landmarks.items()}
 
 
 def _moved(transform: Float[np.ndarray, "4 4"], points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
@@ -273,7 +317,6 @@ def _moved(transform: Float[np.ndarray, "4 4"], points: Float[np.ndarray, "n 3"]
 
 def _write_ply(path: Path, vertices: Float[np.ndarray, "n 3"], faces: Int[np.ndarray, "m 3"]) -> None:
     """Write a mesh as binary PLY."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     header = (
         f"ply\nformat binary_little_endian 1.0\nelement vertex {len(vertices)}\n"
         "property float x\nproperty float y\nproperty float z\n"
@@ -282,3 +325,21 @@ def _write_ply(path: Path, vertices: Float[np.ndarray, "n 3"], faces: Int[np.nda
     rows = np.empty(len(faces), np.dtype([("count", "u1"), ("corners", "<i4", 3)]))
     rows["count"], rows["corners"] = 3, faces
     path.write_bytes(header.encode() + vertices.astype("<f4").tobytes() + rows.tobytes())
+
+
+@dataclass(frozen=True)
+class SubjectJob:
+    """Makes people's dumps by folder, in any process."""
+
+    seeds: dict[Path, int]
+    options: SimulationOptions
+
+    def __call__(self, folder: Path) -> None:
+        """Simulate the folder's person; the folder appears complete or not at all."""
+        keep_freed_memory()
+        with atomic_directory(folder) as unfinished:
+            write_subject(simulate_subject(self.seeds[folder], self.options), unfinished)
+
+    def is_done(self, folder: Path) -> bool:
+        """Whether that has been done."""
+        return is_written(folder, self.seeds[folder], self.options)

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from headsup_cli.simulation.faults import Faults
+from headsup_cli.simulation.landmarks import landmarks_68
 from headsup_cli.simulation.training_sample import TrainingSample, training_sample
+from headsup_cli.simulation.truth import BACKGROUND
 from headsup_cli.template.anny_source import AnnySource
 
 SIZE = {"views": 3, "width": 48, "height": 64}
@@ -71,3 +74,34 @@ def test_mesh_stands_in_the_head_frame(samples):
         assert right[0] < -0.04
         assert sample.vertices[landmarks["nose_tip"]][2] > 0.05
         assert sample.vertices[landmarks["crown"]][1] > 0.08
+
+
+def test_truth_agrees_with_the_pictures(samples):
+    sample = training_sample(1, **SIZE, with_truth=True)
+    np.testing.assert_array_equal(sample.images, samples[1].images)
+    assert samples[1].truth is None
+    truth = sample.truth
+    covered = truth.labels != BACKGROUND
+    assert (sample.masks[covered] > 0).mean() > 0.99
+    assert (covered[sample.masks == 1]).mean() > 0.99
+    assert (truth.depth[covered] > 0.3).all()
+    assert (truth.depth[~covered] == 0).all()
+    np.testing.assert_allclose(sample.landmarks, landmarks_68(sample.vertices), atol=1e-6)
+    pixels, _ = sample.cameras.project(torch.from_numpy(sample.landmarks).double())
+    np.testing.assert_allclose(truth.landmark_pixels, pixels, atol=1e-3)
+    assert 20 < truth.landmark_visible.sum() < 3 * 68
+
+
+def test_faults_and_rooms_are_dialled(samples):
+    ideal = training_sample(1, **SIZE, layout="front", faults=Faults())
+    worn = training_sample(
+        1, **SIZE, layout="front", faults=Faults(gain=0.3, noise=0.02, blur=1.0, jpeg=60.0, light=1.0, room=2.0, calibration=2.0)
+    )
+    np.testing.assert_array_equal(ideal.vertices, worn.vertices)
+    np.testing.assert_array_equal(ideal.masks, worn.masks)
+    assert torch.equal(ideal.cameras.K, worn.cameras.K)
+    assert not torch.allclose(ideal.cameras.cam_from_world, worn.cameras.cam_from_world, atol=1e-3)
+    assert torch.allclose(ideal.cameras.centres, worn.cameras.centres)
+    assert ideal.images[ideal.masks == 0].max() == 0
+    assert worn.images[worn.masks == 0].std() > 0.02
+    assert (worn.cameras.centres[:, 2] > -0.5).all()

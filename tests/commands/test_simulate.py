@@ -1,0 +1,104 @@
+import hashlib
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+SMALL = ("--cameras", "2", "--size", "45x60", "--preset", "studio", "--quiet")
+
+
+def digests(folder):
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.jsonl")
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_a_killed_run_resumes_to_the_same_bytes_on_any_number_of_workers(program, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    code, out, err = program("simulate", "-n", 3, "--seed", 8, "-o", whole, *SMALL)
+    assert code == 0, err
+    assert out.split() == [str(whole / f"person_{seed:06d}") for seed in (8, 9, 10)]
+    command = [sys.executable, "-m", "headsup_cli", "simulate", "-n", "3", "--seed", "8", "-o", str(killed), *SMALL]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 240
+    while not (killed / "person_000008").exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (killed / "person_000010").exists()
+    code, out, err = program("simulate", "-n", 3, "--seed", 8, "-o", killed, *SMALL, "--workers", 2)
+    assert code == 0, err
+    assert str(killed / "person_000008") not in out.split()
+    finished = {name: digest for name, digest in digests(killed).items() if not name.startswith(".")}
+    assert finished == digests(whole)
+    statuses = [json.loads(line)["status"] for line in (killed / "manifest.jsonl").read_text().splitlines()]
+    assert statuses.count("skipped") >= 1
+
+
+def test_a_changed_option_makes_people_anew(program, tmp_path):
+    code, _, err = program("simulate", "-o", tmp_path, *SMALL)
+    assert code == 0, err
+    before = digests(tmp_path)
+    code, out, _ = program("simulate", "-o", tmp_path, *SMALL, "--fault", "noise=0", "--truth", "light")
+    assert code == 0
+    assert out
+    after = digests(tmp_path)
+    assert {name for name in before if "/truth/depth/" in name}
+    assert not {name for name in after if "/truth/depth/" in name}
+    assert before["person_000000/images/cam00.jpg"] != after["person_000000/images/cam00.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("--cameras", "0"), "--cameras"),
+        (("--cameras", "dome0"), "--cameras"),
+        (("--cameras", "513"), "--cameras"),
+        (("--cameras", "spiral16"), "--cameras"),
+        (("--cameras", "absent.json"), "absent.json"),
+        (("--preset", "ugly"), "--preset"),
+        (("--fault", "rain=1"), "rain=1"),
+        (("--fault", "noise"), "noise"),
+        (("--fault", "noise=much"), "noise=much"),
+        (("--fault", "noise=nan"), "noise"),
+        (("--fault", "jpeg=101"), "jpeg"),
+        (("--size", "0x60"), "0x60"),
+        (("--expressions", "0"), "--expressions"),
+        (("--workers", "0"), "--workers"),
+        (("-n", "0"), "-n"),
+        (("--truth", "half"), "--truth"),
+    ],
+)
+def test_bad_options_are_told_in_one_sentence(program, tmp_path, arguments, named):
+    code, _, err = program("simulate", "-o", tmp_path / "people", *arguments)
+    assert code == 2
+    assert named in err
+    assert len(err.strip().splitlines()) == 1
+    assert not (tmp_path / "people").exists()
+
+
+def test_a_calibration_without_cameras_is_refused(program, tmp_path):
+    path = tmp_path / "calibration.json"
+    path.write_text('{"schema": "headsup-rig/1", "units": "m", "pixel_origin": "corner", "cameras": {}}')
+    code, _, err = program("simulate", "-o", tmp_path / "people", "--cameras", path)
+    assert code == 2
+    assert "cameras" in err
+    assert "calibration.json" in err
+
+
+def test_a_calibration_in_the_wrong_unit_is_refused(program, tmp_path):
+    camera = {
+        "K": [[500, 0, 50], [0, 500, 50], [0, 0, 1]], "dist": [0, 0, 0, 0, 0], "width": 100, "height": 100,
+        "R": [[1, 0, 0], [0, 1, 0], [0, 0, 1]], "t": [0, 0, 900],
+    }  # fmt: skip
+    other = camera | {"R": [[0, 0, -1], [0, 1, 0], [1, 0, 0]]}
+    rig = {"schema": "headsup-rig/1", "units": "m", "pixel_origin": "corner", "cameras": {"a": camera, "b": other}}
+    path = tmp_path / "calibration.json"
+    path.write_text(json.dumps(rig))
+    code, _, err = program("simulate", "-o", tmp_path / "people", "--cameras", path)
+    assert code == 2
+    assert "899 m" in err
