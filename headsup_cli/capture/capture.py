@@ -1,8 +1,9 @@
 """A capture (docs/capture-format.md): one subject, undistorted, masked, in metres, in the head frame."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
@@ -129,37 +130,76 @@ def validate_capture(folder: Path) -> Capture:
     return capture
 
 
-def write_capture(capture: Capture, folder: Path, *, suffix: str = ".png", jpeg_quality: int = 95) -> None:
+@dataclass(frozen=True)
+class Encoding:
+    """How a capture's pictures are stored; masks are always PNG."""
+
+    suffix: Literal[".png", ".jpg", ".webp"] = ".png"
+    quality: int = 95  # of .jpg and .webp, 1 to 100
+
+    def write(self, path: Path, image: UInt8[np.ndarray, "h w 3"]) -> None:
+        """Write a picture, sRGB."""
+        write_image(path, image, jpeg_quality=self.quality, webp_quality=self.quality)
+
+
+def write_capture(capture: Capture, folder: Path, encoding: Encoding | None = None) -> None:
     """Write a capture as a folder that appears complete or not at all.
 
     Args:
         capture: What to write; views held as paths are read and written anew.
         folder: Final path; a capture of that name is replaced.
-        suffix: Format of the images, `.png` or `.jpg`. Masks are always PNG.
-        jpeg_quality: For `.jpg`.
+        encoding: Format of the images; PNG.
     """
     with atomic_directory(folder) as temporary:
-        frames = {}
-        for frame_name, frame in capture.frames.items():
-            views = {}
-            for name, view in frame.views.items():
-                image, mask = f"images/{frame_name}/{name}{suffix}", f"masks/{frame_name}/{name}.png"
-                write_image(temporary / image, view.load_image(), jpeg_quality=jpeg_quality)
-                coverage = view.load_mask()
-                if coverage is not None:
-                    write_image(temporary / mask, to_8bit(coverage))
-                views[name] = CaptureViewEntry(image=image, mask=None if coverage is None else mask)
-            frames[frame_name] = CaptureFrameEntry(expression=frame.expression, views=views)
-        file = CaptureFile(
-            schema="headsup-capture/1",
-            subject=capture.subject,
-            cameras={name: _camera_entry(camera) for name, camera in capture.cameras.items()},
-            frames=frames,
-            rig_from_head=capture.rig_from_head.tolist(),
-            head_frame=capture.head_frame,
-            provenance=capture.provenance,
+        frames = {
+            name: CaptureFrame(
+                {
+                    camera: write_view(view, temporary, name, camera, encoding or Encoding())
+                    for camera, view in frame.views.items()
+                },
+                frame.expression,
+            )
+            for name, frame in capture.frames.items()
+        }
+        write_capture_file(replace(capture, frames=frames), temporary)
+
+
+def write_view(view: CaptureView, folder: Path, frame: str, camera: str, encoding: Encoding) -> CaptureView:
+    """Write the pictures of one view into a capture's folder, and return the view as it is stored there."""
+    image, mask = folder / "images" / frame / f"{camera}{encoding.suffix}", folder / "masks" / frame / f"{camera}.png"
+    encoding.write(image, view.load_image())
+    if view.mask is None:
+        return CaptureView(image, None)
+    write_image(mask, to_8bit(read_mask(view.mask)) if isinstance(view.mask, Path) else view.mask)
+    return CaptureView(image, mask)
+
+
+def write_capture_file(capture: Capture, folder: Path) -> None:
+    """Write `capture.json` to a folder that holds the capture's pictures already."""
+
+    def entry(view: CaptureView) -> CaptureViewEntry:
+        image, mask = (
+            path.relative_to(folder).as_posix() if isinstance(path, Path) else None for path in (view.image, view.mask)
         )
-        atomic_write_text(temporary / CAPTURE_FILE, file.model_dump_json(by_alias=True, indent=1) + "\n")
+        if image is None:
+            raise ValueError("pictures must be written before the file that names them")
+        return CaptureViewEntry(image=image, mask=mask)
+
+    file = CaptureFile(
+        schema="headsup-capture/1",
+        subject=capture.subject,
+        cameras={name: _camera_entry(camera) for name, camera in capture.cameras.items()},
+        frames={
+            name: CaptureFrameEntry(
+                expression=frame.expression, views={camera: entry(view) for camera, view in frame.views.items()}
+            )
+            for name, frame in capture.frames.items()
+        },
+        rig_from_head=capture.rig_from_head.tolist(),
+        head_frame=capture.head_frame,
+        provenance=capture.provenance,
+    )
+    atomic_write_text(folder / CAPTURE_FILE, file.model_dump_json(by_alias=True, indent=1) + "\n")
 
 
 def _camera(entry: CaptureCameraEntry) -> CaptureCamera:
@@ -187,7 +227,7 @@ def _camera_entry(camera: CaptureCamera) -> CaptureCameraEntry:
         rig=RigCameraRecord(
             K=original.K.tolist(),
             lens=original.lens.model,
-            dist=list(original.lens.coefficients),
+            dist=original.lens.stored_coefficients,
             width=original.width,
             height=original.height,
         ),

@@ -1,5 +1,6 @@
 """Paths named by data may not lead out of the folder that the data came in."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from headsup_cli.errors import InputError
@@ -11,8 +12,9 @@ def confined(path: Path, folder: Path) -> Path:
     Raises:
         InputError: It leads outside, by `..`, an absolute path or a symbolic link.
     """
-    if path.resolve().is_relative_to(folder.resolve()):
-        return path
+    with suppress(OSError, ValueError, RuntimeError):  # names that cannot be, links in circles
+        if path.resolve().is_relative_to(folder.resolve()):
+            return path
     raise InputError(
         path, found="a way out of its folder", expected=f"a file inside {folder}", remedy="copy the file there"
     )

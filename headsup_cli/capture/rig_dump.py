@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Float64
@@ -58,3 +59,4 @@ class RigDump:
     backgrounds: dict[str, Picture] = field(default_factory=dict)  # clean plates by camera id
     expressions: dict[str, dict[str, float]] = field(default_factory=dict)  # ARKit weights by frame
     left_out: dict[str, str] = field(default_factory=dict)  # "frame/camera" -> why the view is not there
+    scale: Literal["metric", "arbitrary"] = "metric"  # arbitrary: `metres_per_unit` is no more than a guess

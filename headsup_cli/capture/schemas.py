@@ -33,7 +33,13 @@ def _is_file_name(name: str) -> str:
 def _is_intrinsic(K: list[list[float]]) -> list[list[float]]:
     if K[0][0] <= 0 or K[1][1] <= 0:
         raise ValueError("positive focal lengths K[0][0] and K[1][1], in pixels")
-    if abs(K[0][1]) > 1e-3 or K[1][0] or K[2] != [0, 0, 1]:
+    if K[1][0] or K[2] != [0, 0, 1] or abs(K[0][1]) > K[0][0]:
+        raise ValueError("[[fx, skew, cx], [0, fy, cy], [0, 0, 1]]")
+    return K
+
+
+def _is_straight(K: list[list[float]]) -> list[list[float]]:
+    if abs(K[0][1]) > 1e-3:
         raise ValueError("[[fx, 0, cx], [0, fy, cy], [0, 0, 1]], without skew")
     return K
 
@@ -64,10 +70,11 @@ Vector3 = Annotated[list[float], Len(3, 3)]
 Matrix3 = Annotated[list[Vector3], Len(3, 3)]
 Matrix4 = Annotated[list[Annotated[list[float], Len(4, 4)]], Len(4, 4)]
 Intrinsics = Annotated[Matrix3, AfterValidator(_is_intrinsic)]
+StraightIntrinsics = Annotated[Intrinsics, AfterValidator(_is_straight)]
 Rotation = Annotated[Matrix3, AfterValidator(_is_rotation)]
 Rigid = Annotated[Matrix4, AfterValidator(_is_rigid)]
 Similarity = Annotated[Matrix4, AfterValidator(_is_similarity)]
-Distortion = Annotated[list[float], Len(4, 12)]
+Distortion = Annotated[list[float], Len(1, 12)]
 Side = Annotated[int, Gt(0), Le(MAX_IMAGE_SIDE_PX)]
 Expression = dict[str, Annotated[float, Ge(0.0), Le(1.0)]]
 
@@ -80,13 +87,16 @@ class _LensFields(_FileModel):
     lens: LensModel = Field(default="opencv", description="The lens model that `dist` holds the coefficients of.")
     dist: Distortion = Field(
         description="opencv: k1, k2, p1, p2, k3, k4, k5, k6, s1, s2, s3, s4, of which the last may be left out; "
-        "fisheye: k1, k2, k3, k4."
+        "fisheye: k1, k2, k3, k4; docs/rig-format.md has the others."
     )
 
     @model_validator(mode="after")
-    def _has_no_more_coefficients_than_the_model(self) -> "_LensFields":
-        if len(self.dist) > MAX_COEFFICIENTS[self.lens]:
-            raise ValueError(f"at most {MAX_COEFFICIENTS[self.lens]} coefficients in dist for the lens '{self.lens}'")
+    def _has_as_many_coefficients_as_the_model(self) -> "_LensFields":
+        most = MAX_COEFFICIENTS[self.lens]
+        fewest = 4 if self.lens == "opencv" else most
+        if not fewest <= len(self.dist) <= most:
+            wanted = f"{fewest} to {most}" if fewest < most else most
+            raise ValueError(f"{wanted} coefficients in dist for the lens '{self.lens}'")
         return self
 
     def as_lens(self) -> Lens:
@@ -97,7 +107,7 @@ class _LensFields(_FileModel):
 class RigCameraEntry(_LensFields):
     """One camera of a rig: `x_cam = R x_world + t`, OpenCV axes, one of OpenCV's lens models."""
 
-    K: Intrinsics = Field(description="[[fx, 0, cx], [0, fy, cy], [0, 0, 1]], pixels, of the distorted image.")
+    K: Intrinsics = Field(description="[[fx, skew, cx], [0, fy, cy], [0, 0, 1]], pixels, of the distorted image.")
     R: Rotation = Field(description="Rotation from the rig's world to the camera.")
     t: Vector3 = Field(description="Translation from the rig's world to the camera, in `units`.")
     width: Side = Field(description="Image width, pixels.")
@@ -132,7 +142,7 @@ class RigCameraRecord(_LensFields):
 class CaptureCameraEntry(_FileModel):
     """One camera of a capture: a pinhole without distortion."""
 
-    K: Intrinsics = Field(description="Pixels of the stored images, pixel centres at half-integers.")
+    K: StraightIntrinsics = Field(description="Pixels of the stored images, pixel centres at half-integers.")
     cam_from_head: Rigid = Field(description="Points of the head frame (metres) to camera coordinates, OpenCV axes.")
     width: Side
     height: Side
@@ -157,12 +167,17 @@ class CaptureFrameEntry(_FileModel):
 class HeadFrameEntry(_FileModel):
     """How the head frame was found, and how well."""
 
-    method: Literal["silhouettes", "cameras"]
+    method: Literal["landmarks", "silhouettes", "cameras"]
     template_scale: Vector3 = Field(
         description="Size of the subject over the template's along x, y, z; the data is not scaled."
     )
     residual_mm: Annotated[float, Ge(0.0)] | None = Field(
-        description="Median distance between the template's outline and the masks'; null without masks."
+        description="Median distance of the landmarks from the fitted head's, or between the template's outline and the "
+        "masks'; null where neither was to be had."
+    )
+    scale_sigma: Annotated[float, Ge(0.0)] = Field(
+        default=0.0,
+        description="Relative standard deviation of the size; 0 where the rig is metric, else people's own.",
     )
 
 

@@ -1,7 +1,7 @@
 """Options that several commands share, each with one name, one meaning and one help text."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -17,6 +17,19 @@ def _quiet(wanted: bool) -> bool:
 SubjectsArgument = Annotated[
     list[Path],
     typer.Argument(metavar="SUBJECT", help="Rig dumps, captures, or folders of them.", show_default=False),
+]
+FormatOption = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="NAME",
+        help="Format of the rig dumps, see 'headsup preprocess --list-formats'; found by looking.",
+        show_default=False,
+    ),
+]
+DistortionOption = Annotated[
+    Literal["apply", "ignore"],
+    typer.Option("--distortion", help="Of the calibration; ignore it where the pictures are free of it already."),
 ]
 OutputOption = Annotated[
     Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the results.", show_default=False)

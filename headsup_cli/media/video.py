@@ -3,7 +3,9 @@
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
@@ -12,6 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from headsup_cli.errors import HeadsupError, InputError, MissingDependencyError
+from headsup_cli.media.images import MAX_PIXELS
 from headsup_cli.runtime.atomic import atomic_path
 
 VideoFrame = UInt8[np.ndarray, "h w 3"]
@@ -76,14 +79,58 @@ def read_video(path: Path) -> Iterator[VideoFrame]:
         InputError: ffmpeg cannot read the file.
     """
     frames = imageio_ffmpeg.read_frames(str(path), pix_fmt="rgb24")
-    try:
+    with _unreadable_told(path):
         width, height = next(frames)["size"]
-    except (OSError, StopIteration) as error:
-        raise InputError(
-            path, found="not readable by ffmpeg", expected="a video", remedy="check that it plays"
-        ) from error
     for frame in frames:
         yield np.frombuffer(frame, np.uint8).reshape(height, width, 3)
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a video says about itself."""
+
+    width: int
+    height: int
+    fps: float
+    seconds: float
+
+    @property
+    def frame_count(self) -> int:
+        """How many frames that makes."""
+        return max(1, round(self.fps * self.seconds))
+
+
+@lru_cache(maxsize=4096)
+def read_video_info(path: Path) -> VideoInfo:
+    """Read a video's size, rate and length without decoding it.
+
+    Raises:
+        InputError: ffmpeg cannot read the file.
+    """
+    reading = imageio_ffmpeg.read_frames(str(path), pix_fmt="rgb24", input_params=_input_options(path))
+    with closing(reading) as frames, _unreadable_told(path):
+        meta = next(frames)
+    (width, height), fps, seconds = meta["size"], float(meta["fps"]), float(meta["duration"])
+    if not (0 < width * height <= MAX_PIXELS and 0 < fps < 10_000 and 0 <= seconds < 1e6):
+        raise _no_video(path, f"{width} x {height} pixels at {fps:g} frames per second for {seconds:g} s")
+    return VideoInfo(width, height, fps, seconds)
+
+
+def read_video_frame(path: Path, index: int) -> VideoFrame:
+    """Decode one frame, counted from 0, of a video with a constant frame rate.
+
+    Raises:
+        InputError: ffmpeg cannot read the file, or it has no such frame.
+    """
+    info = read_video_info(path)
+    seek = ["-ss", f"{(index - 0.5) / info.fps:.6f}"] if index else []  # ffmpeg drops what comes before that time
+    size = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{info.width}x{info.height}"]
+    source = [*_input_options(path), *seek, "-i", str(path)]
+    command = [ffmpeg_executable(), "-loglevel", "error", *source, "-frames:v", "1", *size, "-"]
+    decoded = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False).stdout
+    if len(decoded) != info.width * info.height * 3:
+        raise _no_video(path, f"without a readable frame {index}")
+    return np.frombuffer(decoded, np.uint8).reshape(info.height, info.width, 3)
 
 
 def ffmpeg_executable() -> str:
@@ -98,6 +145,24 @@ def ffmpeg_executable() -> str:
         raise MissingDependencyError(
             "ffmpeg is missing; reinstall imageio-ffmpeg, or install ffmpeg and set IMAGEIO_FFMPEG_EXE to its path."
         ) from error
+
+
+def _input_options(path: Path) -> list[str]:
+    """Files alone, and no playlist under the name of a video: ffmpeg would fetch what it names."""
+    container = ["-f", "mov"] if path.suffix.lower() in (".mp4", ".m4v", ".mov") else []
+    return ["-protocol_whitelist", "file", *container]
+
+
+@contextmanager
+def _unreadable_told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, StopIteration, KeyError, ValueError, IndexError) as error:  # the last three: no such stream
+        raise _no_video(path, "not readable by ffmpeg") from error
+
+
+def _no_video(path: Path, found: str) -> InputError:
+    return InputError(path, found=found, expected="a video", remedy="check that it plays")
 
 
 def _encode_command(path: Path, width: int, height: int, fps: float, crf: int) -> list[str]:

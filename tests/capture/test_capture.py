@@ -94,7 +94,7 @@ def test_same_capture_gives_same_bytes(capture, folder, tmp_path):
 
 def test_failed_write_leaves_the_old_capture(capture, folder, monkeypatch):
     before = (folder / "capture.json").read_bytes()
-    monkeypatch.setattr("headsup_cli.capture.capture.to_8bit", lambda coverage: 1 / 0)
+    monkeypatch.setattr("headsup_cli.capture.capture.write_image", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_capture(capture, folder)
     assert (folder / "capture.json").read_bytes() == before

@@ -10,14 +10,22 @@ from jaxtyping import UInt8
 
 from headsup_cli.capture.confined_paths import confined
 from headsup_cli.capture.rig_dump import RigCamera, RigDump, RigFrame
+from headsup_cli.capture.rigs.opencv_storage import storage_files
+from headsup_cli.capture.rigs.picture_layout import ONLY_FRAME
 from headsup_cli.capture.schemas import ExpressionsFile, RigCalibrationFile, RigCameraEntry
 from headsup_cli.config_files.json_config import load_json_config
 from headsup_cli.errors import InputError
-from headsup_cli.media.images import IMAGE_SUFFIXES, write_image
+from headsup_cli.media.images import READABLE_SUFFIXES, write_image
 from headsup_cli.media.pictures import Picture, picture_size
 from headsup_cli.runtime.atomic import atomic_write_text
 
-ONLY_FRAME = "frame"  # name of the frame of a dump whose pictures lie in images/ itself
+TREE = """
+calibration.json                      headsup-rig/1
+images/<camera>.png                   or images/<frame>/<camera>.png
+masks/...                             optional, same layout; white = subject
+background/<camera>.png               optional clean plates
+expressions.json                      optional, ARKit weights by frame
+"""
 _METRES_PER_UNIT = {"m": 1.0, "cm": 1e-2, "mm": 1e-3}
 _SHIFT_TO_HALF_INTEGERS_PX = {"center": 0.5, "corner": 0.0}
 
@@ -25,8 +33,9 @@ logger = logging.getLogger(__name__)
 
 
 def recognises(folder: Path) -> bool:
-    """Whether `folder` has the makings of a native dump: its calibration, or its pictures."""
-    return (folder / "calibration.json").exists() or (folder / "images").is_dir()
+    """Whether `folder` has a native dump's calibration, right or wrong."""
+    path = folder / "calibration.json"
+    return path.exists() and path not in storage_files(folder)
 
 
 def read_rig(folder: Path) -> RigDump:
@@ -85,7 +94,7 @@ def write_calibration(path: Path, cameras: Mapping[str, RigCamera]) -> None:
         name: RigCameraEntry(
             K=camera.K.tolist(),
             lens=camera.lens.model,
-            dist=list(camera.lens.coefficients),
+            dist=camera.lens.stored_coefficients,
             R=camera.cam_from_rig[:3, :3].tolist(),
             t=camera.cam_from_rig[:3, 3].tolist(),
             width=camera.width,
@@ -186,7 +195,7 @@ def _pictures(folder: Path, dump: Path) -> dict[str, Path]:
     """Pictures of a folder by stem."""
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith("."):
+        if path.suffix.lower() not in READABLE_SUFFIXES or path.name.startswith("."):
             continue
         if path.stem in found:
             raise InputError(
