@@ -172,8 +172,8 @@ class HeadFrameEntry(_FileModel):
         description="Size of the subject over the template's along x, y, z; the data is not scaled."
     )
     residual_mm: Annotated[float, Ge(0.0)] | None = Field(
-        description="Median distance of the landmarks from the fitted head's, or between the template's outline and the "
-        "masks'; null where neither was to be had."
+        description="Median distance of the landmarks from the fitted head's, or between the template's outline and "
+        "the masks'; null where neither was to be had."
     )
     scale_sigma: Annotated[float, Ge(0.0)] = Field(
         default=0.0,

@@ -128,6 +128,15 @@ def read_head(folder: Path) -> Head:
     )
 
 
+def read_provenance(folder: Path) -> dict[str, Any]:
+    """What a head says of its making, without reading its maps.
+
+    Raises:
+        InputError: The folder holds no head, or its `head.json` is damaged.
+    """
+    return _read_file(folder).provenance
+
+
 def read_gaussians(source: Path, template: Template) -> Gaussians:
     """The Gaussians of a head folder or of any 3DGS PLY, y up."""
     return read_head(source).gaussians(template) if is_head(source) else read_ply(source)

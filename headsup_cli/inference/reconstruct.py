@@ -56,6 +56,7 @@ def reconstruct(
     *,
     device: torch.device | str = "cpu",
     times: StageTimes | None = None,
+    made_from: str | None = None,
 ) -> Reconstruction:
     """Turn one moment of a capture into a head.
 
@@ -66,6 +67,7 @@ def reconstruct(
         options: Frame, number of views, refinement.
         device: Where to work; the result is on the CPU.
         times: Where stages are timed; stages before this call may be in it already.
+        made_from: Hash of all that goes into the head, kept in its provenance so that a finished one is known.
 
     Raises:
         InputError: The frame does not exist, or its pictures cannot be used.
@@ -102,6 +104,7 @@ def reconstruct(
             "views": names,
             "seed": options.seed,
             "refine": refinement,
+            "made_from": made_from,
         },
     )
     gaussians = head.gaussians(template)

@@ -1,12 +1,14 @@
-"""The head frame, found from cameras and masks alone.
+"""The head frame: roughly from cameras and masks, then from the landmarks of the face.
 
 Where the optical axes meet and what the masks enclose say where a head is; the pictures' upright and the side on which
-the body leaves them say which way is up; the template's outline, fitted from starts all around, says the rest.
+the body leaves them say which way is up; the template's outline, fitted from starts all around, says the rest. Where
+faces are seen their landmarks, triangulated, and the shape model fitted to them say it better.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +16,11 @@ import numpy as np
 from jaxtyping import Float64
 from scipy.spatial.transform import Rotation
 
+from headsup_cli.preprocessing.head_shape import load_head_shape
+from headsup_cli.preprocessing.landmarks.detection import LandmarkDetector, NetworkDetector, RigView
+from headsup_cli.preprocessing.landmarks.head_pose import LandmarkPose, pose_from_landmarks, with_outlines
+from headsup_cli.preprocessing.landmarks.search import search_head
+from headsup_cli.preprocessing.landmarks.shape_fit import Size
 from headsup_cli.preprocessing.silhouette_fit import Fit, HeadMesh, Silhouettes, mismatch, outline_distances, refine
 
 _YAW_STARTS = 12
@@ -29,6 +36,7 @@ _POOR_MISMATCH = 0.1  # above, starts from another up are worth their time
 _DOUBTFUL_MISMATCH = 0.25  # above, say so
 _TILT_DEG = 25.0
 _AMBIGUOUS = 1.25  # ratio of mismatches below which the layout of the rig decides between two poses
+_ROUNDS_FROM_SILHOUETTES = 2  # of crops; the first are good
 _HULL_HALF_SIDE_M = 0.4
 _HULL_CELLS = 40
 _HULL_AGREEMENT = 0.9  # share of the views that must see a cell covered, so that one bad mask does not carve all away
@@ -40,10 +48,57 @@ logger = logging.getLogger(__name__)
 class HeadFrame:
     """Where the head is in the rig."""
 
-    rig_from_head: Float64[np.ndarray, "4 4"]  # rigid, metres
-    method: Literal["silhouettes", "cameras"]
+    rig_from_head: Float64[np.ndarray, "4 4"]  # metres; rigid but for a scale where the rig's metres are none
+    method: Literal["landmarks", "silhouettes", "cameras"]
     template_scale: Float64[np.ndarray, " 3"]  # the subject's size over the template's along x, y, z
-    residual_m: float | None  # median distance between outlines
+    residual_m: float | None  # median distance of landmarks, or between outlines
+    scale_sigma: float = 0.0  # relative standard deviation of `rig_from_head`'s scale; 0 where the rig is metric
+
+
+def find_head_frame_by_landmarks(
+    rough: HeadFrame,
+    views: Sequence[RigView],
+    mesh: HeadMesh,
+    size: Size,
+    masks: Silhouettes | None = None,
+    detector: LandmarkDetector | None = None,
+) -> HeadFrame:
+    """Refine a rough head frame by the landmarks of the face; the rough one itself where no face is seen.
+
+    Args:
+        rough: From `find_head_frame`; or `head_frame_from_cameras`, around which a head is then looked for.
+        views: The undistorted pictures, at any resolution.
+        mesh: The template, whose size is compared with.
+        size: Whether the rig's metres are metres. If not, `rig_from_head` is a similarity by which the subject has the
+            mean size of people's heads.
+        masks: What `find_head_frame` was given; in metric rigs the outlines have their say, too.
+        detector: Finds landmarks; headsup's own network by default.
+    """
+    detector = detector or NetworkDetector()
+    found = None
+    if rough.method == "silhouettes":
+        found = pose_from_landmarks(detector, views, rough.rig_from_head, size, _ROUNDS_FROM_SILHOUETTES)
+    if found is None or not found.credible:
+        found = search_head(detector, views, rough.rig_from_head, size)
+    if found is None or not found.credible:
+        logger.warning("no face is seen by at least two cameras: the head frame is from the %s alone", rough.method)
+        return rough
+    if masks is not None and size == "metric" and rough.method == "silhouettes":
+        found = with_outlines(found, masks[np.flatnonzero(masks.masks.any((1, 2)))])
+    return HeadFrame(
+        found.rig_from_head,
+        "landmarks",
+        _growth(found, mesh) if len(mesh.vertices) == len(load_head_shape().mean) else rough.template_scale,
+        float(np.median(found.fit.residuals_m)),
+        found.fit.log_scale_sigma,
+    )
+
+
+def _growth(found: LandmarkPose, mesh: HeadMesh) -> Float64[np.ndarray, " 3"]:
+    """Size of the fitted neutral head over the template's, of the same topology, along each axis."""
+    head = mesh.vertices[:, 1] > mesh.chin_height_m
+    own, theirs = load_head_shape().vertices(found.fit.identity)[head], mesh.vertices[head]
+    return (own * theirs).sum(0) / (theirs**2).sum(0)
 
 
 def head_frame_from_cameras(cam_from_rig: Float64[np.ndarray, "c 4 4"]) -> HeadFrame:

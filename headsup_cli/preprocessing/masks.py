@@ -36,14 +36,15 @@ def mask_from_plate(image: UInt8[np.ndarray, "h w 3"], plate: UInt8[np.ndarray, 
     # A saturated plate says only how bright the background is at least.
     clean = np.where(clean >= _SATURATED, np.maximum(gained, shot), gained)
     distance = _distance_in_noise(_blurred(shot, _SMOOTHING_PX), _blurred(clean, _SMOOTHING_PX))
-    subject = _filled(_largest_part(_touching(distance > _LIKELY, distance > _SURE)))
-    coverage = _coverage(shot, clean, subject)
+    subject = filled(largest_part(_touching(distance > _LIKELY, distance > _SURE)))
+    coverage = outline_coverage(shot, clean, subject, _BAND_PX)
     return (coverage * 255 + 0.5).astype(np.uint8)
 
 
 def _gain(shot: Float32[np.ndarray, "h w 3"], clean: Float32[np.ndarray, "h w 3"]) -> Float32[np.ndarray, " 3"]:
     """The commonest ratio of shot to plate in each channel: that of the background, wherever it is."""
-    shot, clean = (cv2.resize(x, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA) for x in (shot, clean))
+    size = max(1, shot.shape[1] // 4), max(1, shot.shape[0] // 4)
+    shot, clean = (cv2.resize(x, size, interpolation=cv2.INTER_AREA) for x in (shot, clean))
     usable = (shot.max(-1) < _SATURATED) & (clean.max(-1) < _SATURATED)
     logs = np.log((shot[usable] + 1) / (clean[usable] + 1))  # [n, 3]
     if not len(logs):
@@ -62,7 +63,8 @@ def _distance_in_noise(
     shot: Float32[np.ndarray, "h w 3"], clean: Float32[np.ndarray, "h w 3"]
 ) -> Float32[np.ndarray, "h w"]:
     """Difference over the three channels in standard deviations of what differs by noise alone."""
-    difference = np.linalg.norm(shot - clean, axis=-1)  # [h, w]
+    apart = shot - clean
+    difference = np.sqrt(np.einsum("hwc,hwc->hw", apart, apart))
     # A tenth of the picture is surely background. For the norm of three normal variables the median is twice the
     # first decile, and from there the sample grows to all of the background and nothing else.
     sample = np.sort(difference[::4, ::4], axis=None)
@@ -80,7 +82,7 @@ def _touching(likely: Bool[np.ndarray, "h w"], sure: Bool[np.ndarray, "h w"]) ->
     return kept[labels]
 
 
-def _largest_part(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+def largest_part(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
     """The largest part once threads thinner than noise are cut."""
     opened = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, _disc(2))
     count, labels, statistics, _ = cv2.connectedComponentsWithStats(opened)
@@ -89,7 +91,7 @@ def _largest_part(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
     return labels == 1 + int(statistics[1:, cv2.CC_STAT_AREA].argmax())
 
 
-def _filled(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+def filled(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
     """Notches closed and holes filled: parts of the subject that match the plate behind them."""
     radius = max(1, max(mask.shape) // 150)
     padded = np.pad(mask.astype(np.uint8), radius, mode="edge")
@@ -103,23 +105,35 @@ def _filled(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
     return closed.astype(bool) | holes[labels]
 
 
-def _coverage(
-    shot: Float32[np.ndarray, "h w 3"], clean: Float32[np.ndarray, "h w 3"], subject: Bool[np.ndarray, "h w"]
+def outline_coverage(
+    shot: Float32[np.ndarray, "h w 3"],
+    clean: Float32[np.ndarray, "h w 3"],
+    subject: Bool[np.ndarray, "h w"],
+    band_px: int,
 ) -> Float32[np.ndarray, "h w"]:
-    """Solve shot = a colour + (1 - a) clean for a around the outline, with the subject's colour taken from inside."""
-    inside = cv2.erode(subject.astype(np.uint8), _disc(_BAND_PX), borderValue=1).astype(np.float32)
-    outside = 1 - cv2.dilate(subject.astype(np.uint8), _disc(_BAND_PX), borderValue=0)
-    window = (_LOCAL_COLOUR_PX, _LOCAL_COLOUR_PX)
+    """Solve shot = a colour + (1 - a) clean for a around the outline, with the subject's colour taken from inside.
+
+    Args:
+        shot: The picture, levels from 0 to 255.
+        clean: What is behind the subject.
+        subject: The subject, good to `band_px`.
+        band_px: Half width of the zone in which coverage may be fractional.
+    """
+    inside = cv2.erode(subject.astype(np.uint8), _disc(band_px), borderValue=1).astype(np.float32)
+    outside = 1 - cv2.dilate(subject.astype(np.uint8), _disc(band_px), borderValue=0)
+    side = max(_LOCAL_COLOUR_PX, 5 * band_px | 1)
+    window = (side, side)
     weight = cv2.blur(inside, window)  # [h, w]
-    colour = cv2.blur(shot * inside[..., None], window) / np.maximum(weight, 1e-6)[..., None]
-    contrast = colour - clean
+    colour_sum = cv2.blur(shot * inside[..., None], window)
+    coverage = subject.astype(np.float32)
+    band = (inside == 0) & (outside == 0)
+    weight, clean = weight[band], clean[band]  # [n], [n, 3]
+    contrast = colour_sum[band] / np.maximum(weight, 1e-6)[:, None] - clean
     power = np.square(contrast).sum(-1)
-    solved = ((_blurred(shot, 0.6) - clean) * contrast).sum(-1) / np.maximum(power, 1e-6)
+    solved = ((_blurred(shot, 0.6)[band] - clean) * contrast).sum(-1) / np.maximum(power, 1e-6)
     trusted = (weight > 1e-3) & (power > 20.0**2)  # levels; below, noise decides
-    coverage = np.where(trusted, np.clip(solved, 0, 1), subject)
-    coverage[inside > 0] = 1
-    coverage[outside > 0] = 0
-    return coverage.astype(np.float32)
+    coverage[band] = np.where(trusted, np.clip(solved, 0, 1), coverage[band])
+    return coverage
 
 
 def _blurred(picture: Float32[np.ndarray, "h w *c"], sigma_px: float) -> Float32[np.ndarray, "h w *c"]:

@@ -93,6 +93,27 @@ class Fit:
         return (points * self.scale) @ self.rotation.T + self.translation
 
 
+@dataclass(frozen=True)
+class Outline:
+    """Points on the template's outline, each seen by one view."""
+
+    edge: Int[np.ndarray, " n"]
+    own: Float64[np.ndarray, "n 3"]  # head frame, scaled
+    residual_m: Float64[np.ndarray, " n"]  # distance to the mask's outline, positive outside
+    by_rig: Float64[np.ndarray, "n 3"]  # derivative of the residual by the point, rig's world
+    by_own: Float64[np.ndarray, "n 3"]  # the same, head frame
+    weight: Float64[np.ndarray, " n"]
+
+    def by_pose(self) -> Float64[np.ndarray, "n 6"]:
+        """Derivative of the residual by a turn in the head frame (radians) and a move in the rig's world."""
+        return np.concatenate([np.cross(self.own, self.by_own), self.by_rig], 1)
+
+    def information(self, kernel_m: float) -> Float64[np.ndarray, " n"]:
+        """Inverse variances, falling with the residual by a Geman-McClure kernel."""
+        kept = self.weight / (1 + (self.residual_m / kernel_m) ** 2) ** 2
+        return kept / (_POINT_SIGMA_M**2 * _POINTS_PER_OBSERVATION)
+
+
 def silhouettes(
     cam_from_rig: Sequence[Float64[np.ndarray, "4 4"]],
     K: Sequence[Float64[np.ndarray, "3 3"]],
@@ -140,13 +161,13 @@ def refine(
     if shape == "size":
         freed = np.concatenate([freed[:, :6], freed[:, 6:].sum(1, keepdims=True)], 1)  # [9, 7]
     for kernel_m in kernels_m:
-        residual, jacobian, weight = _residuals(fit, mesh, views)
-        if len(residual) < _FEWEST_POINTS:
+        seen = outline(fit, mesh, views)
+        if len(seen.residual_m) < _FEWEST_POINTS:
             break
-        weight = weight / (1 + (residual / kernel_m) ** 2) ** 2
-        information = weight / (_POINT_SIGMA_M**2 * _POINTS_PER_OBSERVATION)
+        information = seen.information(kernel_m)
+        jacobian = np.concatenate([seen.by_pose(), seen.by_own * seen.own], 1)  # [n, 9]: log scales at the end
         normal = jacobian.T @ (jacobian * information[:, None])
-        downhill = -jacobian.T @ (residual * information)
+        downhill = -jacobian.T @ (seen.residual_m * information)
         precision = _size_precision()
         normal[6:, 6:] += precision
         downhill[6:] -= precision @ np.log(fit.scale)
@@ -160,8 +181,8 @@ def refine(
 
 def outline_distances(fit: Fit, mesh: HeadMesh, views: Silhouettes) -> Float64[np.ndarray, " n"]:
     """Signed distances (metres, positive outside) of the head's outline points to the masks' outlines."""
-    residual, _, weight = _residuals(fit, mesh, views)
-    return residual[weight == 1]
+    seen = outline(fit, mesh, views)
+    return seen.residual_m[seen.weight == 1]
 
 
 def mismatch(fit: Fit, mesh: HeadMesh, views: Silhouettes) -> float:
@@ -203,10 +224,8 @@ def _distances(
     return mask, signed, np.stack(gradient, -1), np.minimum(rows[:, None], columns).astype(np.float32)
 
 
-def _residuals(
-    fit: Fit, mesh: HeadMesh, views: Silhouettes
-) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, "n 9"], Float64[np.ndarray, " n"]]:
-    """Distances in metres of outline points, their derivatives by (turn, move, log scale), and their weights."""
+def outline(fit: Fit, mesh: HeadMesh, views: Silhouettes) -> Outline:
+    """The template's outline in all views against the masks'."""
     view, edge, pixels, depth = _outline(fit, mesh, views)
     x, y = np.floor(pixels).astype(int).T
     distance = views.signed_distance[view, y, x]
@@ -219,12 +238,10 @@ def _residuals(
     along = views.gradient[view, y, x] * focal / depth[:, None]  # by x and y of the camera frame
     ray = (pixels - views.K[view, :2, 2]) / focal
     by_camera = np.concatenate([along, -(along * ray).sum(1, keepdims=True)], 1)  # [n, 3]
-    by_rig = np.einsum("ni,nij->nj", by_camera, views.cam_from_rig[view, :3, :3])
-    by_own = by_rig @ fit.rotation
-    jacobian = np.concatenate([np.cross(own, by_own), by_rig, by_own * own], 1)
     metres_per_px = depth / focal[:, 0]
+    by_rig = np.einsum("ni,nij->nj", by_camera, views.cam_from_rig[view, :3, :3]) * metres_per_px[:, None]
     weight = np.where(own[:, 1] > mesh.chin_height_m * fit.scale[1], 1.0, _NECK_WEIGHT)
-    return distance * metres_per_px, jacobian * metres_per_px[:, None], weight
+    return Outline(edge, own, distance * metres_per_px, by_rig, by_rig @ fit.rotation, weight)
 
 
 def _outline(

@@ -56,14 +56,37 @@ def undistorted_view(camera: RigCamera) -> Pinhole:
     return Pinhole(_with_focal_factor(straight, high), camera.width, camera.height)
 
 
+class Undistorter:
+    """Resamples the pictures of one distorted camera to a pinhole, one after the other.
+
+    Where each pixel comes from is found once, in fixed point (1/32 pixel, which `cv2.remap` works in anyhow).
+
+    Args:
+        camera: The distorted camera.
+        view: The pinhole.
+        kept: Whether to hold that table (6 bytes a pixel) for the next picture.
+    """
+
+    def __init__(self, camera: RigCamera, view: Pinhole, *, kept: bool = False) -> None:
+        self.camera, self.view, self.kept = camera, view, kept
+        self._table: tuple[np.ndarray, np.ndarray] | None = None
+
+    def apply(self, picture: Shaped[np.ndarray, "h w *c"]) -> Shaped[np.ndarray, "h2 w2 *c"]:
+        """Resample a picture (cubic) or a mask (linear)."""
+        if self.camera.lens.is_ideal and np.array_equal(self.camera.K, self.view.K):
+            return picture
+        coarse, fine = self._table or cv2.convertMaps(*_sources(self.camera, self.view), cv2.CV_16SC2)
+        if self.kept:
+            self._table = coarse, fine
+        interpolation = cv2.INTER_CUBIC if picture.ndim == 3 else cv2.INTER_LINEAR  # masks must not ring
+        return cv2.remap(picture, coarse, fine, interpolation, borderMode=cv2.BORDER_REPLICATE)
+
+
 def undistort(
     picture: Shaped[np.ndarray, "h w *c"], camera: RigCamera, view: Pinhole
 ) -> Shaped[np.ndarray, "h2 w2 *c"]:
-    """Resample a picture (cubic) or a mask (linear) of a distorted camera to a pinhole."""
-    if camera.lens.is_ideal and np.array_equal(camera.K, view.K):
-        return picture
-    interpolation = cv2.INTER_CUBIC if picture.ndim == 3 else cv2.INTER_LINEAR  # masks must not ring
-    return cv2.remap(picture, *_sources(camera, view), interpolation, borderMode=cv2.BORDER_REPLICATE)
+    """Resample one picture or mask of a distorted camera to a pinhole."""
+    return Undistorter(camera, view).apply(picture)
 
 
 def resize(picture: Shaped[np.ndarray, "h w *c"], view: Pinhole) -> Shaped[np.ndarray, "h2 w2 *c"]:

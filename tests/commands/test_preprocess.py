@@ -1,7 +1,11 @@
 import json
 
 import numpy as np
+import pytest
 
+from headsup_cli.capture.lens import Lens
+from headsup_cli.capture.rig_dump import RigCamera
+from headsup_cli.capture.rigs import native
 from headsup_cli.gaussians.head import read_head
 
 
@@ -29,3 +33,36 @@ def test_a_folder_that_is_no_dump_is_refused(program, tmp_path):
     assert "holiday" in err
     assert "expected" in err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def rigs(tmp_path):
+    """Two dumps of one small picture, and one whose picture is broken."""
+    K, pose = np.array([[90.0, 0, 20], [0, 90, 30], [0, 0, 1]]), np.diag([1.0, -1, -1, 1])
+    pose[2, 3] = 1
+    for name in ("anna", "bert", "carl"):
+        folder = tmp_path / "rigs" / name
+        native.write_rig_frame(folder, {"c": np.full((60, 40, 3), 90, np.uint8)})
+        native.write_calibration(folder / "calibration.json", {"c": RigCamera("c", K, Lens(), pose, 40, 60)})
+    (tmp_path / "rigs" / "bert" / "images" / "c.png").write_bytes(b"\x89PNG")
+    return tmp_path / "rigs"
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_failing_subject_is_named_and_done_ones_are_skipped(program, rigs, tmp_path, workers):
+    arguments = ("preprocess", rigs, "-o", tmp_path / "out", "--masks", "none", "--workers", workers)
+    code, out, err = program(*arguments)
+    assert code == 1
+    assert out.split() == [str(tmp_path / "out" / name) for name in ("anna", "carl")]
+    assert "bert" in err
+    program(*arguments)
+    lines = [json.loads(line) for line in (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()]
+    statuses = [sorted(line["status"] for line in part) for part in (lines[:3], lines[3:])]
+    assert statuses == [["done", "done", "failed"], ["failed", "skipped", "skipped"]]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"anna", "carl", "manifest.jsonl"}
+
+
+def test_formats_are_listed(program):
+    code, out, _ = program("preprocess", "--list-formats")
+    assert code == 0
+    assert "native" in out

@@ -188,6 +188,20 @@ def test_one_bad_subject_stops_no_other(sample, program, tmp_path):
     assert sorted(statuses) == ["done", "failed"]
 
 
+def test_a_finished_head_is_left_alone_until_something_changes(sample, program, tmp_path):
+    arguments = ["reconstruct", sample, "-o", tmp_path, "--views", "4", "--quiet"]
+    head = tmp_path / "anna" / "head.json"
+    made = []
+    for changes in ([], [], ["--seed", "1"]):
+        code, out, err = program(*arguments, *changes)
+        assert code == 0, err
+        assert out.strip() == str(tmp_path / "anna")
+        made.append(head.stat().st_mtime_ns)
+    assert made[0] == made[1] < made[2]
+    statuses = [json.loads(line)["status"] for line in (tmp_path / "manifest.jsonl").read_text().splitlines()]
+    assert statuses == ["done", "skipped", "done"]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [("--refine", "soon"), ("--refine", "0"), ("--device", "cuda:99"), ("--views", "0"), ("--frame", "nope")],

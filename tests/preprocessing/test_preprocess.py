@@ -1,5 +1,7 @@
 import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -12,7 +14,7 @@ from headsup_cli.capture.lens import Lens
 from headsup_cli.capture.rig_dump import RigCamera
 from headsup_cli.capture.rigs import native
 from headsup_cli.capture.rigs.detection import read_rig_dump
-from headsup_cli.errors import InputError
+from headsup_cli.errors import InputError, MissingDependencyError
 from headsup_cli.preprocessing.preprocess import PreprocessOptions, preprocess_rig
 from headsup_cli.runtime.hashing import sha256_of
 from headsup_cli.runtime.progress import StageTimes
@@ -101,8 +103,10 @@ def test_provenance_and_times(capture, folder, times):
     recorded = capture.provenance.inputs_sha256
     assert recorded["calibration.json"] == sha256_of(folder / "calibration.json")
     assert len(recorded) == 1 + 4 + 4
-    assert capture.provenance.options == {"size": 1000, "crop": "none", "frames": "all"}
-    assert list(times.seconds) == ["read, mask and undistort", "find head frame", "crop and resize"]
+    chosen = {"size": 1000, "crop": "none", "frames": "all", "masks": "auto", "colour": "match"}
+    assert chosen.items() <= capture.provenance.options.items()
+    stages = ["read, mask and undistort", "find head frame", "match colours", "crop and resize"]
+    assert list(times.seconds) == stages
 
 
 def test_plates_mask_as_given_masks_do(capture, tmp_path, toy_template):
@@ -112,11 +116,75 @@ def test_plates_mask_as_given_masks_do(capture, tmp_path, toy_template):
     assert (by_plates & given).sum() / (by_plates | given).sum() > 0.95
 
 
-def test_without_masks_and_plates_the_cameras_decide(tmp_path, toy_template, caplog):
-    capture = preprocess_rig(read_rig_dump(_write_dump(tmp_path / "a", "nothing")), FULL, toy_template)
+def test_without_masks_the_cameras_decide(tmp_path, toy_template, caplog):
+    unmasked = PreprocessOptions(masks="none")
+    capture = preprocess_rig(read_rig_dump(_write_dump(tmp_path / "a", "nothing")), unmasked, toy_template)
     assert capture.head_frame.method == "cameras"
     assert capture.frames[native.ONLY_FRAME].views["c0"].load_mask() is None
-    assert "no masks and no clean plates" in caplog.text
+    assert "from the cameras alone" in caplog.text
+    assert all((camera.colour_gain == 1).all() for camera in capture.cameras.values())
+
+
+@pytest.mark.parametrize("masks", ["given", "plates"])
+def test_masks_that_are_asked_for_must_be_there(tmp_path, toy_template, masks):
+    dump = read_rig_dump(_write_dump(tmp_path / "a", "nothing"))
+    with pytest.raises(InputError, match=f"--masks {masks}"):
+        preprocess_rig(dump, PreprocessOptions(masks=masks), toy_template)
+
+
+def test_given_masks_can_be_set_aside_for_plates(tmp_path, toy_template):
+    folder = _write_dump(tmp_path / "a")
+    _, mask, wall = _pictures()
+    native.write_rig_frame(folder, {}, dict.fromkeys(_cameras(), 255 - mask))  # wrong ones
+    native.write_backgrounds(folder, dict.fromkeys(_cameras(), wall))
+    capture = preprocess_rig(read_rig_dump(folder), PreprocessOptions(masks="plates"), toy_template)
+    found = capture.frames[native.ONLY_FRAME].views["c0"].load_mask()
+    assert found[40, 30] == 1
+    assert found[2, 2] == 0
+
+
+def test_rembg_is_named_where_it_is_missing(folder, toy_template, monkeypatch):
+    monkeypatch.setitem(sys.modules, "rembg", None)
+    with pytest.raises(MissingDependencyError, match="pip install"):
+        preprocess_rig(read_rig_dump(folder), PreprocessOptions(masks="rembg"), toy_template)
+
+
+def test_a_matting_models_masks_are_taken(folder, toy_template, monkeypatch):
+    def remove(image, session, only_mask):
+        return ((image[..., 0] > 190) * 255).astype(np.uint8)[..., None]
+
+    monkeypatch.setitem(sys.modules, "rembg", SimpleNamespace(remove=remove, new_session=lambda: None))
+    capture = preprocess_rig(read_rig_dump(folder), PreprocessOptions(masks="rembg"), toy_template)
+    assert capture.frames[native.ONLY_FRAME].views["c0"].load_mask()[40, 30] == 1
+
+
+@pytest.mark.parametrize(("level", "words"), [(0, "nearly nothing"), (255, "nearly the whole picture")])
+def test_masks_that_are_no_subjects_are_doubted(tmp_path, toy_template, caplog, level, words):
+    folder = _write_dump(tmp_path / "a")
+    blank = np.full((HEIGHT, WIDTH), level, np.uint8)
+    native.write_rig_frame(folder, {}, {"c0": blank, "c1": blank})
+    capture = preprocess_rig(read_rig_dump(folder), FULL, toy_template)
+    assert f"covers {words} in camera c0, c1" in caplog.text
+    assert set(capture.cameras) == set(_cameras())
+
+
+@pytest.mark.parametrize("side", [1, 2])
+def test_tiny_pictures_of_one_camera(tmp_path, toy_template, side):
+    K = np.array([[2.0, 0, side / 2], [0, 2.0, side / 2], [0, 0, 1]])
+    pose = _cameras()["c0"].cam_from_rig
+    folder = tmp_path / "dot"
+    native.write_rig_frame(folder, {"c": np.full((side, side, 3), 90, np.uint8)})
+    native.write_calibration(folder / "calibration.json", {"c": RigCamera("c", K, Lens(), pose, side, side)})
+    capture = preprocess_rig(read_rig_dump(folder), FULL, toy_template)
+    assert capture.frames[native.ONLY_FRAME].views["c"].load_image().shape == (side, side, 3)
+    assert capture.head_frame.method == "cameras"
+
+
+def test_plate_of_another_size_is_refused(tmp_path, toy_template):
+    folder = _write_dump(tmp_path / "a", "plates")
+    native.write_backgrounds(folder, {"c1": np.zeros((HEIGHT, WIDTH + 1, 3), np.uint8)})
+    with pytest.raises(InputError, match="61 x 80 pixels"):
+        preprocess_rig(read_rig_dump(folder), FULL, toy_template)
 
 
 def test_size_and_crop(folder, capture, toy_template):

@@ -1,0 +1,118 @@
+"""The network that finds landmarks in a crop of a head: small, convolutional, told from where the head is seen.
+
+Each point has a heat map around where a mean head would have it, whose mean is its position (Sun et al., "Integral
+Human Pose Regression", ECCV 2018), and a standard deviation of its own, trained by Gaussian likelihood (Wood et al.,
+"3D Face Reconstruction with Dense Landmarks", ECCV 2022).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from headsup_cli.preprocessing.landmarks.points import POINT_COUNT
+
+CROP_PX = 96
+STRIDE_PX = 4  # of the heat maps
+_WIDTHS = (32, 64, 96)  # at strides 4, 8 and 16
+_BLOCKS = (1, 1, 2)
+_EXPECTED_SIGMA_PX = 9.0  # by which points lie from where they are expected
+_TARGET_SIGMA_PX = 3.5
+_SIGMA_RANGE_PX = (0.15, 60.0)
+
+
+class LandmarkEstimate(NamedTuple):
+    """Points in the pixels of a crop, pixel centres at half-integers."""
+
+    positions_px: Float[Tensor, "n k 2"]
+    sigma_px: Float[Tensor, "n k"]  # standard deviation along either axis
+    log_heat: Float[Tensor, "n k cells"]  # log of a distribution over the cells of the heat maps
+
+
+class _Residual(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.first_norm = nn.BatchNorm2d(width)
+        self.second = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.second_norm = nn.BatchNorm2d(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = functional.relu(self.first_norm(self.first(x)))
+        return functional.relu(x + self.second_norm(self.second(inner)))
+
+
+def _stage(inputs: int, width: int, blocks: int) -> nn.Sequential:
+    """Halves the resolution."""
+    entry = [nn.Conv2d(inputs, width, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+    return nn.Sequential(*entry, *(_Residual(width) for _ in range(blocks)))
+
+
+class LandmarkNetwork(nn.Module):
+    """Finds `POINT_COUNT` landmarks in a square crop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        fine, middle, coarse = _WIDTHS
+        self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, stride=2, padding=1), nn.ReLU())
+        self.fine = _stage(16, fine, _BLOCKS[0])
+        self.middle = _stage(fine, middle, _BLOCKS[1])
+        self.coarse = _stage(middle, coarse, _BLOCKS[2])
+        self.coarse_to_middle = nn.Conv2d(coarse, middle, 1)
+        self.middle_again = _Residual(middle)
+        self.middle_to_fine = nn.Conv2d(middle, fine, 1)
+        self.fine_again = _Residual(fine)
+        self.heat = nn.Conv2d(fine, POINT_COUNT, 1)
+        nn.init.zeros_(self.heat.weight)
+        self.log_sigma = nn.Linear(coarse, POINT_COUNT)
+        self.log_sigma_here = nn.Parameter(torch.zeros(POINT_COUNT, fine + 1))
+
+    def forward(self, images: Float[Tensor, "n 3 s s"], expected_px: Float[Tensor, "n k 2"]) -> LandmarkEstimate:
+        """Find the landmarks.
+
+        Args:
+            images: sRGB in [0, 1], `CROP_PX` square, the head about upright in the middle, not facing left.
+            expected_px: Where a mean head would have its landmarks, by the direction from which it is seen.
+        """
+        fine = self.fine(self.stem(images * 2 - 1))  # [n, c, 24, 24]
+        middle = self.middle(fine)
+        coarse = self.coarse(middle)  # [n, c, 6, 6]
+        middle = self.middle_again(middle + _doubled(self.coarse_to_middle(coarse)))
+        fine = self.fine_again(fine + _doubled(self.middle_to_fine(middle)))
+        heat = self.heat(fine) - _squared_distances(expected_px, fine.shape[-1]) / (2 * _EXPECTED_SIGMA_PX**2)
+        log_heat = heat.flatten(2).log_softmax(-1)  # [n, k, 24 * 24]
+        probability = log_heat.exp()
+        grid = probability.unflatten(2, fine.shape[2:])  # [n, k, 24, 24]
+        along = torch.stack([grid.sum(2), grid.sum(3)], 2)  # [n, k, 2, 24]: by column, by row
+        steps = _steps_px(fine.shape[-1], fine)
+        positions = along @ steps
+        spread = (along @ steps.square() - positions.square()).sum(-1).clamp_min(0.25).log()  # [n, k]
+        here = torch.cat([probability @ fine.flatten(2).mT, spread[..., None]], -1)  # [n, k, c + 1]
+        log_sigma = self.log_sigma(coarse.mean((2, 3))) + (here * self.log_sigma_here).sum(-1)
+        low, high = _SIGMA_RANGE_PX
+        return LandmarkEstimate(positions, log_sigma.exp().clamp(low, high), log_heat)
+
+
+def _squared_distances(points_px: Tensor, cells: int) -> Tensor:
+    """Of the cells' middles to points [n, k, 2], in pixels, [n, k, cells, cells]."""
+    x, y = (points_px[..., None] - _steps_px(cells, points_px)).square().unbind(2)  # [n, k, cells]
+    return y[..., :, None] + x[..., None, :]
+
+
+def _steps_px(cells: int, like: Tensor) -> Tensor:
+    return (torch.arange(cells, device=like.device, dtype=like.dtype) + 0.5) * STRIDE_PX
+
+
+def heat_loss(found: LandmarkEstimate, points_px: Float[Tensor, "n k 2"]) -> Float[Tensor, ""]:
+    """Cross-entropy of the heat maps against a cell-wide Gaussian at the points; teaches faster than their means do."""
+    cells = round(found.log_heat.shape[-1] ** 0.5)
+    target = (-_squared_distances(points_px, cells).flatten(2) / (2 * _TARGET_SIGMA_PX**2)).softmax(-1)
+    return -(target * found.log_heat).sum(-1).mean()
+
+
+def _doubled(x: Tensor) -> Tensor:
+    return functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)

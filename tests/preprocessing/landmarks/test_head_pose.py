@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from headsup_cli.preprocessing.head_frame import HeadFrame, find_head_frame_by_landmarks, head_frame_from_cameras
+from headsup_cli.preprocessing.landmarks.detection import RigView
+from headsup_cli.preprocessing.silhouette_fit import head_mesh
+from headsup_cli.simulation.training_sample import training_sample
+from headsup_cli.template.default import load_template
+
+MESH = head_mesh(load_template().vertices, load_template().faces, -0.08)
+RIG_FROM_HEAD = np.eye(4)
+RIG_FROM_HEAD[:3, :3] = Rotation.from_rotvec([0.1, 0.5, -0.05]).as_matrix()
+RIG_FROM_HEAD[:3, 3] = 0.4, 1.2, -0.3
+
+
+@pytest.fixture(scope="module")
+def views():
+    """A simulated person in a rig, on grey."""
+    sample = training_sample(3, views=14, width=384, height=512, supersampling=1)
+    images = sample.images + 0.4 * (1 - sample.masks[..., None])
+    poses = sample.cameras.cam_from_world.numpy() @ np.linalg.inv(RIG_FROM_HEAD)
+    pixels = np.round(images.clip(0, 1) * 255).astype(np.uint8)
+    return [RigView(*view) for view in zip(pixels, sample.cameras.K.numpy(), poses, strict=True)]
+
+
+def _off(transform, turn_deg, move_m):
+    shift = np.eye(4)
+    shift[:3, :3] = Rotation.from_euler("xyz", turn_deg, degrees=True).as_matrix()
+    shift[:3, 3] = move_m
+    return transform @ shift
+
+
+def _error(frame):
+    apart = np.linalg.inv(RIG_FROM_HEAD) @ frame.rig_from_head
+    rotation = apart[:3, :3] / np.cbrt(np.linalg.det(apart[:3, :3]))
+    return np.degrees(Rotation.from_matrix(rotation).magnitude()), np.linalg.norm(apart[:3, 3])
+
+
+def test_landmarks_mend_a_rough_frame(views):
+    start = _off(RIG_FROM_HEAD, [7, -6, 4], [0.01, -0.012, 0.008])
+    found = find_head_frame_by_landmarks(HeadFrame(start, "silhouettes", np.ones(3), 0.002), views, MESH, "metric")
+    turn_deg, move_m = _error(found)
+    assert found.method == "landmarks"
+    assert turn_deg < 5.0
+    assert move_m < 0.01
+    assert found.scale_sigma == 0
+
+
+def test_a_head_is_found_by_pictures_and_cameras_alone(views):
+    rough = head_frame_from_cameras(np.stack([view.cam_from_rig for view in views]))
+    turn_deg, move_m = _error(find_head_frame_by_landmarks(rough, views, MESH, "metric"))
+    assert turn_deg < 6.0
+    assert move_m < 0.015
+
+
+def test_a_rig_without_units_is_scaled_to_a_head(views):
+    grown = []
+    for view in views:
+        pose = view.cam_from_rig.copy()
+        pose[:3, 3] *= 1.4
+        grown.append(view._replace(cam_from_rig=pose))
+    start = RIG_FROM_HEAD.copy()
+    start[:3] *= 1.4
+    found = find_head_frame_by_landmarks(HeadFrame(start, "silhouettes", np.ones(3), 0.002), grown, MESH, "arbitrary")
+    assert np.cbrt(np.linalg.det(found.rig_from_head[:3, :3])) == pytest.approx(1.4, rel=0.2)
+    assert found.scale_sigma > 0.02
+
+
+def test_where_no_face_is_seen_the_rough_frame_stays(views, caplog):
+    rng = np.random.default_rng(0)
+    noise = [view._replace(image=rng.integers(0, 255, view.image.shape, dtype=np.uint8)) for view in views]
+    rough = HeadFrame(RIG_FROM_HEAD, "silhouettes", np.ones(3), 0.002)
+    assert find_head_frame_by_landmarks(rough, noise, MESH, "metric") is rough
+    assert "no face" in caplog.text

@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from headsup_cli.preprocessing.head_shape import load_head_shape
+from headsup_cli.preprocessing.landmarks.shape_fit import fit_head
+from headsup_cli.preprocessing.landmarks.triangulation import SpacePoints
+
+
+def _points(rng, identity=None, scale=1.0, noise_m=0.0005):
+    shape = load_head_shape()
+    identity = np.zeros(len(shape.modes)) if identity is None else identity
+    smile = np.zeros(len(shape.landmark_expressions))
+    smile[24] = 0.4
+    own = shape.landmark_mean + np.tensordot(identity, shape.landmark_modes, 1)
+    own = own + np.tensordot(smile, shape.landmark_expressions, 1)
+    rotation = Rotation.from_rotvec(rng.normal(0, 0.1, 3)).as_matrix()
+    translation = rng.normal(0, 0.01, 3)
+    placed = scale * own @ rotation.T + translation + rng.normal(0, noise_m, own.shape)
+    covariance = np.tile(np.eye(3) * noise_m**2, (len(own), 1, 1))
+    return SpacePoints(placed, covariance, np.ones(len(own))), rotation, translation
+
+
+def _angle_deg(first, second):
+    return np.degrees(Rotation.from_matrix(first.T @ second).magnitude())
+
+
+def test_pose_is_found_under_another_identity():
+    rng = np.random.default_rng(0)
+    shape = load_head_shape()
+    for _ in range(5):
+        points, rotation, translation = _points(rng, rng.normal(0, 0.7, len(shape.modes)))
+        fit = fit_head(points, shape, "metric")
+        assert _angle_deg(fit.rotation, rotation) < 4.0
+        np.testing.assert_allclose(fit.translation, translation, atol=0.006)
+        assert np.median(fit.residuals_m) < 0.002
+
+
+def test_landmarks_gone_astray_are_let_go():
+    points, rotation, translation = _points(np.random.default_rng(1))
+    points.positions[[3, 30, 40, 55]] += [[0.05, 0, 0], [0, 0.06, 0], [0, 0, -0.04], [0.03, 0.03, 0]]
+    fit = fit_head(points, load_head_shape(), "metric")
+    assert _angle_deg(fit.rotation, rotation) < 1.0
+    np.testing.assert_allclose(fit.translation, translation, atol=0.002)
+
+
+@pytest.mark.parametrize("scale", [0.7, 1.5])
+def test_a_rig_without_units_takes_the_mean_size(scale):
+    points, rotation, _ = _points(np.random.default_rng(2), scale=scale, noise_m=0.0002)
+    fit = fit_head(points, load_head_shape(), "arbitrary")
+    assert fit.scale == pytest.approx(scale, rel=0.01)
+    assert _angle_deg(fit.rotation, rotation) < 1.5
+    assert 0.02 < fit.log_scale_sigma < 0.15
