@@ -5,9 +5,9 @@ Prints the table of docs/simulate.md.
 
 import numpy as np
 
-from headsup_cli.simulation.anatomy import default_anatomy
-from headsup_cli.simulation.identity import age_years, neutral_vertices, sample_identity
-from headsup_cli.simulation.measurements import face_measurements
+from headsup_cli.simulation.body.anatomy import default_anatomy
+from headsup_cli.simulation.body.identity import age_years, neutral_vertices, sample_identity
+from headsup_cli.simulation.body.measurements import face_measurements
 
 PEOPLE = 260  # of whom some 200 are adults
 DEPARTURE = 0.4  # as in `simulate_subject`

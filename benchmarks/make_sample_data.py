@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from headsup_cli.runtime.atomic import atomic_directory
-from headsup_cli.simulation.faults import Faults
+from headsup_cli.simulation.rig.faults import Faults
 from headsup_cli.simulation.subject import NEUTRAL, SimulationOptions, simulate_subject, write_subject
 
 SUBJECT = Path(__file__).parents[1] / "sample_data" / "anna"

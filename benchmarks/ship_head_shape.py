@@ -9,13 +9,14 @@ import numpy as np
 
 from headsup_cli.preprocessing.head_shape import SHAPE_FILE, HeadShape, save_head_shape
 from headsup_cli.preprocessing.landmarks.points import TEMPLATE_POINTS
-from headsup_cli.simulation.anatomy import default_anatomy
-from headsup_cli.simulation.identity import neutral_vertices, sample_identity
-from headsup_cli.simulation.landmarks import landmarks_68, named_landmarks
+from headsup_cli.simulation.body.anatomy import default_anatomy
+from headsup_cli.simulation.body.identity import neutral_vertices, sample_identity
+from headsup_cli.simulation.body.landmarks import landmarks_68, named_landmarks
 from headsup_cli.template.default import load_template
 
 PEOPLE, MODES = 1500, 40
 DEPARTURE = 0.6  # from what the template's shape space can tell, as simulated rigs have it
+BROW_LIFT_M = 0.0015  # mean of what is painted
 
 
 def main() -> None:
@@ -49,7 +50,7 @@ def main() -> None:
 
 def _landmarks(vertices: np.ndarray) -> np.ndarray:
     named = named_landmarks(vertices)
-    return np.concatenate([landmarks_68(vertices), np.stack([named[name] for name in TEMPLATE_POINTS])])
+    return np.concatenate([landmarks_68(vertices, BROW_LIFT_M), np.stack([named[name] for name in TEMPLATE_POINTS])])
 
 
 if __name__ == "__main__":

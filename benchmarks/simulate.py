@@ -19,10 +19,10 @@ from headsup_cli.batch.workers import map_in_processes
 from headsup_cli.media.images import to_8bit
 from headsup_cli.media.opencv import cv2
 from headsup_cli.runtime.memory import keep_freed_memory
-from headsup_cli.simulation.faults import PRESETS, recorded
-from headsup_cli.simulation.lens_view import ideal_camera, through_lens
-from headsup_cli.simulation.rig import RigPlan
-from headsup_cli.simulation.shading import render_mesh
+from headsup_cli.simulation.drawing.lens_view import ideal_camera, through_lens
+from headsup_cli.simulation.drawing.shading import render_mesh
+from headsup_cli.simulation.rig.faults import PRESETS, recorded
+from headsup_cli.simulation.rig.rig import RigPlan
 from headsup_cli.simulation.subject import NEUTRAL, SimulationOptions, simulate_subject
 from headsup_cli.simulation.truth import truth_maps
 

@@ -16,12 +16,12 @@ from landmark_batches import SIMULATED_CROP_PX, VIEWS
 from headsup_cli.preprocessing.landmarks.crops import crop_cameras
 from headsup_cli.preprocessing.landmarks.points import TEMPLATE_POINTS
 from headsup_cli.runtime.atomic import atomic_path
-from headsup_cli.simulation.expressions import sample_expression
-from headsup_cli.simulation.landmarks import landmarks_68, named_landmarks
-from headsup_cli.simulation.lighting import sample_lamps
+from headsup_cli.simulation.body.expressions import sample_expression
+from headsup_cli.simulation.body.landmarks import landmarks_68, named_landmarks
+from headsup_cli.simulation.drawing.lighting import sample_lamps
+from headsup_cli.simulation.drawing.shading import render_mesh
+from headsup_cli.simulation.drawing.strands import sample_footprint_m
 from headsup_cli.simulation.person import lit_mesh, posed_vertices, sample_person
-from headsup_cli.simulation.shading import render_mesh
-from headsup_cli.simulation.strands import sample_footprint_m
 
 MARGIN_PX = 16  # on each side, to move, turn and scale
 SUPERSAMPLING = 2
@@ -50,7 +50,8 @@ def simulated_crops(seed: int) -> tuple[np.ndarray, np.ndarray]:
     mesh = lit_mesh(person, vertices, lamps, sample_footprint_m(cameras, SUPERSAMPLING))
     rgb, alpha = render_mesh(mesh, person.paint, cameras, SUPERSAMPLING, np.ones((VIEWS, 3)))
     named = named_landmarks(vertices)
-    points = np.concatenate([landmarks_68(vertices), np.stack([named[name] for name in TEMPLATE_POINTS])])
+    ibug = landmarks_68(vertices, person.paint.brow_lift)
+    points = np.concatenate([ibug, np.stack([named[name] for name in TEMPLATE_POINTS])])
     images = np.concatenate([rgb, alpha[..., None]], -1).clip(0, 1) * 255
     pixels, _ = cameras.project(torch.from_numpy(points.astype(np.float64)))
     return np.round(images).astype(np.uint8), pixels.numpy().astype(np.float32)

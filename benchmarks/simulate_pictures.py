@@ -9,15 +9,15 @@ from jaxtyping import Float, Float32
 from headsup_cli.cameras.camera import Cameras
 from headsup_cli.media.images import to_8bit, write_image
 from headsup_cli.media.opencv import cv2
-from headsup_cli.simulation.expressions import sample_expression
-from headsup_cli.simulation.faults import PRESETS, Preset
-from headsup_cli.simulation.lighting import sample_lamps
+from headsup_cli.simulation.body.expressions import sample_expression
+from headsup_cli.simulation.drawing.lighting import sample_lamps
+from headsup_cli.simulation.drawing.shading import render_mesh
+from headsup_cli.simulation.drawing.strands import sample_footprint_m
 from headsup_cli.simulation.person import lit_mesh, posed_vertices, sample_person
-from headsup_cli.simulation.rig import RigPlan, look_at
-from headsup_cli.simulation.shading import render_mesh
-from headsup_cli.simulation.strands import sample_footprint_m
+from headsup_cli.simulation.rig.faults import PRESETS, Preset
+from headsup_cli.simulation.rig.rig import RigPlan, look_at
 from headsup_cli.simulation.subject import SimulatedSubject, SimulationOptions, simulate_subject
-from headsup_cli.simulation.truth import BACKGROUND, landmark_points, seen_landmarks
+from headsup_cli.simulation.truth import BACKGROUND, seen_landmarks
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 GREY = np.float32(0.42)
@@ -75,7 +75,7 @@ def truths(seed: int) -> Float32[np.ndarray, "h W 3"]:
     subject = person_on_rig("harsh", seed, 270)
     posed, name = subject.posed(EXPRESSION), "cam06"
     view = subject.view(EXPRESSION, name, posed)
-    points = np.stack(list(landmark_points(posed.vertices).values()))[:68]
+    points = np.stack(list(posed.landmarks.values()))[:68]
     marked = view.image.copy()
     for (x, y), visible in zip(*seen_landmarks(subject.cameras[name], points, view.truth.depth), strict=True):
         colour = (60, 255, 60) if visible else (255, 60, 60)

@@ -81,8 +81,8 @@ def simulate(
         headsup simulate -n 100 -o people --cameras my_rig/calibration.json --preset harsh --fault blur=0 --workers 8
     """
     from headsup_cli.batch.subjects import check_outcomes, run_subjects
-    from headsup_cli.simulation.faults import parse_faults
-    from headsup_cli.simulation.rig import parse_rig
+    from headsup_cli.simulation.rig.faults import parse_faults
+    from headsup_cli.simulation.rig.rig import parse_rig
     from headsup_cli.simulation.subject import SimulationOptions, SubjectJob
 
     faults, rig = parse_faults(preset.value, fault or []), parse_rig(cameras)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from headsup_cli.simulation.identity import age_years
+from headsup_cli.simulation.body.identity import age_years
 from headsup_cli.simulation.person import Person
 
 _SKIN_TONES = ((0.12, "very fair"), (0.28, "fair"), (0.5, "light"), (0.8, "olive"), (1.2, "brown"), (1.7, "dark brown"))

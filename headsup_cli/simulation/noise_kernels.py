@@ -11,15 +11,15 @@ CELLS = 32  # the field repeats after this many cells
 def noise4(volume, x, y, z):
     """Four smooth fields at a point given in cells: zero mean, standard deviation about 0.5, range about +-2."""
     floor_x, floor_y, floor_z = np.floor(x), np.floor(y), np.floor(z)
-    fx, fy, fz = x - floor_x, y - floor_y, z - floor_z
-    fx, fy, fz = fx * fx * (3 - 2 * fx), fy * fy * (3 - 2 * fy), fz * fz * (3 - 2 * fz)
+    fx, fy, fz = np.float32(x - floor_x), np.float32(y - floor_y), np.float32(z - floor_z)
+    one, two, three = np.float32(1), np.float32(2), np.float32(3)  # whole numbers would make doubles of them
+    fx, fy, fz = fx * fx * (three - two * fx), fy * fy * (three - two * fy), fz * fz * (three - two * fz)
     x0, y0, z0 = int(floor_x) & (CELLS - 1), int(floor_y) & (CELLS - 1), int(floor_z) & (CELLS - 1)
     x1, y1, z1 = (x0 + 1) & (CELLS - 1), (y0 + 1) & (CELLS - 1), (z0 + 1) & (CELLS - 1)
     x0, x1, y0, y1 = x0 * CELLS * CELLS, x1 * CELLS * CELLS, y0 * CELLS, y1 * CELLS
-    w000, w001 = (1 - fx) * (1 - fy) * (1 - fz), (1 - fx) * (1 - fy) * fz
-    w010, w011 = (1 - fx) * fy * (1 - fz), (1 - fx) * fy * fz
-    w100, w101 = fx * (1 - fy) * (1 - fz), fx * (1 - fy) * fz
-    w110, w111 = fx * fy * (1 - fz), fx * fy * fz
+    gx, gy, gz = one - fx, one - fy, one - fz
+    w000, w001, w010, w011 = gx * gy * gz, gx * gy * fz, gx * fy * gz, gx * fy * fz
+    w100, w101, w110, w111 = fx * gy * gz, fx * gy * fz, fx * fy * gz, fx * fy * fz
     a, b, c, d = x0 + y0 + z0, x0 + y0 + z1, x0 + y1 + z0, x0 + y1 + z1
     e, f, g, h = x1 + y0 + z0, x1 + y0 + z1, x1 + y1 + z0, x1 + y1 + z1
     v0 = (

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32, Int, UInt8
 
-from headsup_cli.simulation.accessories import Accessories, hair_hidden_deg, sample_accessories, wear
-from headsup_cli.simulation.anatomy import CLOTHES, SKIN, Anatomy, default_anatomy, smoothstep, vertex_normals
-from headsup_cli.simulation.appearance import (
+from headsup_cli.simulation.body.anatomy import CLOTHES, SKIN, Anatomy, default_anatomy, smoothstep, vertex_normals
+from headsup_cli.simulation.body.appearance import (
     BANDS,
     DOTS,
     HEATHER,
@@ -23,18 +22,21 @@ from headsup_cli.simulation.appearance import (
     sample_melanin,
     sample_paint,
 )
-from headsup_cli.simulation.body_field import Cover
-from headsup_cli.simulation.clothes import Garment, dress, padding, sample_garment, skin_left
-from headsup_cli.simulation.cutting import compacted, split
-from headsup_cli.simulation.expressions import coefficients
-from headsup_cli.simulation.hair import Hair, beard_density, sample_hair, scalp_mask
-from headsup_cli.simulation.hair_growth import grow_beard, grow_hair, measured_body
-from headsup_cli.simulation.hair_light import lit_strands, shine_through
-from headsup_cli.simulation.identity import Identity, neutral_vertices, sample_identity
-from headsup_cli.simulation.lighting import Lamps, irradiance
+from headsup_cli.simulation.body.expressions import coefficients
+from headsup_cli.simulation.body.identity import Identity, neutral_vertices, sample_identity
+from headsup_cli.simulation.drawing.lighting import Lamps, irradiance
+from headsup_cli.simulation.drawing.shading import LitMesh
+from headsup_cli.simulation.dress.accessories import Accessories, hair_hidden_deg, sample_accessories, wear
+from headsup_cli.simulation.dress.clothes import Garment, dress, padding, sample_garment, skin_left
+from headsup_cli.simulation.dress.cutting import compacted, split
+from headsup_cli.simulation.hair.body_field import Cover
+from headsup_cli.simulation.hair.facial_hair import grow_beard
+from headsup_cli.simulation.hair.growth import grow_hair
+from headsup_cli.simulation.hair.hair import Hair, beard_density, sample_hair, scalp_mask
+from headsup_cli.simulation.hair.light import lit_strands, shine_through
+from headsup_cli.simulation.hair.roots import measured_body
 from headsup_cli.simulation.noise import noise_at
-from headsup_cli.simulation.rig import rotation
-from headsup_cli.simulation.shading import LitMesh
+from headsup_cli.simulation.rig.rig import rotation
 
 _HIGHLIGHTS = 2
 
@@ -80,6 +82,8 @@ def sample_person(rng: np.random.Generator, pattern_share: float = 0.0, departur
     paint = sample_paint(rng, anatomy, identity.gender, identity.age, melanin, pattern_share)
     garment = sample_garment(rng, identity.gender)
     accessories = sample_accessories(rng, identity.gender, identity.age)
+    if accessories.headwear == "headscarf":  # what is thick or stands up would come through
+        garment = replace(garment, kind="t-shirt", thickness_m=0.002, folds_m=0.001, collar_m=0.0)
     paint = _painted(rng, paint, garment, accessories)
     short = rng.random() < 0.6
     return Person(
@@ -162,7 +166,8 @@ def lit_mesh(person: Person, vertices: Float32[np.ndarray, "v 3"], lamps: Lamps,
     columns = np.concatenate([piece.columns for piece in pieces])
     faces = np.concatenate([piece.faces + start for piece, start in zip(pieces, starts[:-1], strict=True)])
     strongest = np.argsort(-lamps.colours.sum(1))[:_HIGHLIGHTS]
-    body = measured_body(vertices, [Cover(piece.columns[:, :3], piece.columns[:, 6:9]) for piece in clothes], sample_m)
+    covers = [Cover(piece.columns[:, :3], piece.columns[:, 6:9]) for piece in clothes]
+    body = measured_body(vertices, covers, sample_m, person.bust.bottom_m, person.bust.tilt)
     hidden = partial(hair_hidden_deg, person.accessories)
     tresses = grow_hair(person.hair, person.paint, body, sample_m, hidden)
     tresses += grow_beard(person.hair, person.paint, body, person.beard_m, sample_m)

@@ -27,15 +27,15 @@ from headsup_cli.media.images import to_8bit, write_image
 from headsup_cli.runtime.atomic import atomic_directory
 from headsup_cli.runtime.memory import keep_freed_memory
 from headsup_cli.simulation.attributes import attributes
-from headsup_cli.simulation.backdrop import Backdrop, render_backdrop, sample_backdrop
-from headsup_cli.simulation.expressions import sample_expression
-from headsup_cli.simulation.faults import CameraFaults, Faults, Preset, hardened, recorded, sample_camera_faults
-from headsup_cli.simulation.lens_view import LensView, ideal_camera, through_lens
-from headsup_cli.simulation.lighting import Lamps, sample_lamps
+from headsup_cli.simulation.body.expressions import sample_expression
+from headsup_cli.simulation.drawing.lens_view import LensView, ideal_camera, through_lens
+from headsup_cli.simulation.drawing.lighting import Lamps, hardened, sample_lamps
+from headsup_cli.simulation.drawing.shading import LitMesh, render_mesh
+from headsup_cli.simulation.drawing.strands import sample_footprint_m
 from headsup_cli.simulation.person import Person, lit_mesh, posed_vertices, sample_person
-from headsup_cli.simulation.rig import RigPlan, as_rig_cameras, head_in, rotation, sample_cameras
-from headsup_cli.simulation.shading import LitMesh, render_mesh
-from headsup_cli.simulation.strands import sample_footprint_m
+from headsup_cli.simulation.rig.backdrop import Backdrop, render_backdrop, sample_backdrop
+from headsup_cli.simulation.rig.faults import CameraFaults, Faults, Preset, recorded, sample_camera_faults
+from headsup_cli.simulation.rig.rig import RigPlan, as_rig_cameras, head_in, rotation, sample_cameras
 from headsup_cli.simulation.truth import (
     LABELS,
     TruthMaps,
@@ -95,6 +95,7 @@ class PosedSubject:
 
     vertices: Float32[np.ndarray, "v 3"]  # template topology, posed and dressed
     mesh: LitMesh
+    landmarks: dict[str, Float[np.ndarray, "3"]]  # iBUG's and the template's, by name
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,8 @@ class SimulatedSubject:
         vertices = posed_vertices(self.person, self.expressions[frame])
         views = map(ideal_camera, self.cameras.values())
         samples = [sample_footprint_m(view, self.options.supersampling) for view in views]
-        return PosedSubject(vertices, lit_mesh(self.person, vertices, self.lamps, float(np.median(samples))))
+        mesh = lit_mesh(self.person, vertices, self.lamps, float(np.median(samples)))
+        return PosedSubject(vertices, mesh, landmark_points(vertices, self.person.paint.brow_lift))
 
     def view(self, frame: str, camera: str, posed: PosedSubject) -> SimulatedView:
         """Take one picture of `posed(frame)`."""
@@ -237,7 +239,7 @@ def _folder_of(subject: SimulatedSubject, frame: str) -> str | None:
 def _write_frame(subject: SimulatedSubject, frame: str, folder: Path, pool: ThreadPoolExecutor) -> None:
     """Write the pictures of one frame on the pool's threads while the next are rendered, and what is true of it."""
     posed, truth = subject.posed(frame), folder / "truth"
-    points = np.stack(list(landmark_points(posed.vertices).values()))
+    points = np.stack(list(posed.landmarks.values()))
     first = frame == next(iter(subject.expressions))
     seen, pending = {}, deque[Future[None]]()
     for camera in subject.cameras:
@@ -250,7 +252,7 @@ def _write_frame(subject: SimulatedSubject, frame: str, folder: Path, pool: Thre
             pending.popleft().result()
     for written in pending:
         written.result()
-    record = landmark_record(posed.vertices, subject.rig_from_head, seen)
+    record = landmark_record(posed.landmarks, subject.rig_from_head, seen)
     (truth / f"landmarks_{frame}.json").write_text(json.dumps(record) + "\n")
     surface = _moved(subject.rig_from_head, posed.mesh.columns[:, :3])
     _write_ply(truth / f"surface_{frame}.ply", surface, posed.mesh.faces)

@@ -12,15 +12,15 @@ from headsup_cli.cameras.camera import Cameras
 from headsup_cli.capture.lens import Lens
 from headsup_cli.media.images import to_8bit
 from headsup_cli.media.opencv import cv2
-from headsup_cli.simulation.backdrop import render_backdrop, sample_backdrop
-from headsup_cli.simulation.expressions import sample_expression
-from headsup_cli.simulation.faults import CameraFaults, Faults, hardened, recorded, sample_camera_faults
-from headsup_cli.simulation.landmarks import landmarks_68
-from headsup_cli.simulation.lighting import sample_lamps
+from headsup_cli.simulation.body.expressions import sample_expression
+from headsup_cli.simulation.body.landmarks import landmarks_68
+from headsup_cli.simulation.drawing.lighting import hardened, sample_lamps
+from headsup_cli.simulation.drawing.shading import LitMesh, render_mesh
+from headsup_cli.simulation.drawing.strands import sample_footprint_m
 from headsup_cli.simulation.person import lit_mesh, posed_vertices, sample_person
-from headsup_cli.simulation.rig import LAYOUTS, RigLayout, as_rig_cameras, sample_cameras
-from headsup_cli.simulation.shading import LitMesh, render_mesh
-from headsup_cli.simulation.strands import sample_footprint_m
+from headsup_cli.simulation.rig.backdrop import render_backdrop, sample_backdrop
+from headsup_cli.simulation.rig.faults import CameraFaults, Faults, recorded, sample_camera_faults
+from headsup_cli.simulation.rig.rig import LAYOUTS, RigLayout, as_rig_cameras, sample_cameras
 from headsup_cli.simulation.truth import TruthMaps, seen_landmarks, truth_maps
 
 _LAYOUT_CHANCES = (0.6, 0.15, 0.1, 0.15)  # of LAYOUTS
@@ -94,7 +94,7 @@ def training_sample(
     for view, share in enumerate(shares):
         behind = None if faults.room == 0 else render_backdrop(backdrop, cameras[view], share.gain[None])[0]
         images[view] = _picture(rgb[view], alpha[view], behind, share, faults.jpeg, rng)
-    landmarks = landmarks_68(vertices).astype(np.float32)
+    landmarks = landmarks_68(vertices, person.paint.brow_lift).astype(np.float32)
     return TrainingSample(
         images=images,
         masks=alpha,

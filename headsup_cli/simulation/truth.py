@@ -14,11 +14,11 @@ from headsup_cli.capture.rig_dump import RigCamera
 from headsup_cli.media.opencv import cv2
 from headsup_cli.rendering.mesh_rasteriser import rasterise_mesh
 from headsup_cli.runtime.atomic import atomic_write_bytes
-from headsup_cli.simulation.anatomy import HAIR, LENS, Part
-from headsup_cli.simulation.landmarks import landmarks_68, named_landmarks
-from headsup_cli.simulation.lens_view import pixels_seen
-from headsup_cli.simulation.shading import LitMesh
-from headsup_cli.simulation.strands import BEARD, BROW, LASH, merge_strands, strand_normals
+from headsup_cli.simulation.body.anatomy import HAIR, LENS, Part
+from headsup_cli.simulation.body.landmarks import landmarks_68, named_landmarks
+from headsup_cli.simulation.drawing.lens_view import pixels_seen
+from headsup_cli.simulation.drawing.shading import LitMesh
+from headsup_cli.simulation.drawing.strands import BEARD, BROW, LASH, merge_strands, strand_normals
 
 BACKGROUND = 255
 _STRAND_LABELS = np.array([HAIR, 32 + BEARD, 32 + BROW, 32 + LASH], np.uint8)
@@ -70,9 +70,9 @@ def _surface_normals(
     return normal / (np.linalg.norm(normal, axis=1, keepdims=True) + 1e-9)
 
 
-def landmark_points(vertices: Float[np.ndarray, "v 3"]) -> dict[str, Float[np.ndarray, "3"]]:
-    """All landmarks by name: `ibug_00` to `ibug_67`, then the template's own."""
-    numbered = {f"ibug_{index:02d}": point for index, point in enumerate(landmarks_68(vertices))}
+def landmark_points(vertices: Float[np.ndarray, "v 3"], brow_lift_m: float = 0.0) -> dict[str, Float[np.ndarray, "3"]]:
+    """All landmarks by name: `ibug_00` to `ibug_67`, then the template's own; `landmarks_68` explains the lift."""
+    numbered = {f"ibug_{index:02d}": point for index, point in enumerate(landmarks_68(vertices, brow_lift_m))}
     return numbered | named_landmarks(vertices)
 
 
@@ -95,12 +95,11 @@ def seen_landmarks(
 
 
 def landmark_record(
-    vertices: Float[np.ndarray, "v 3"],
+    points: dict[str, Float[np.ndarray, "3"]],
     rig_from_head: Float[np.ndarray, "4 4"],
     seen: dict[str, tuple[Float[np.ndarray, "n 2"], Bool[np.ndarray, " n"]]],
 ) -> dict[str, Any]:
-    """The content of `landmarks_<frame>.json`; `seen` holds `seen_landmarks` of `landmark_points` by camera."""
-    points = landmark_points(vertices)
+    """The content of `landmarks_<frame>.json`; `seen` holds `seen_landmarks` of `points` by camera."""
     in_rig = np.stack(list(points.values())) @ rig_from_head[:3, :3].T + rig_from_head[:3, 3]
     return {
         "names": list(points),

@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from headsup_cli.simulation.anatomy import EYE, SKIN, Part, default_anatomy
 from headsup_cli.simulation.attributes import attributes, hair_colour
-from headsup_cli.simulation.expressions import coefficients, sample_expression
-from headsup_cli.simulation.identity import age_years, neutral_vertices, sample_identity
-from headsup_cli.simulation.lighting import SETUPS, sample_lamps
-from headsup_cli.simulation.measurements import face_measurements
+from headsup_cli.simulation.body.anatomy import EYE, SKIN, Part, default_anatomy
+from headsup_cli.simulation.body.expressions import coefficients, sample_expression
+from headsup_cli.simulation.body.identity import age_years, neutral_vertices, sample_identity
+from headsup_cli.simulation.body.measurements import face_measurements
+from headsup_cli.simulation.drawing.lighting import SETUPS, sample_lamps
 from headsup_cli.simulation.person import lit_mesh, posed_vertices, sample_person
-from headsup_cli.simulation.rig import LAYOUTS, sample_cameras
+from headsup_cli.simulation.rig.rig import LAYOUTS, sample_cameras
 from headsup_cli.template.anny_source import AnnySource
 from headsup_cli.template.arkit import ARKIT_NAMES
 

@@ -10,12 +10,12 @@ from headsup_cli.capture.rigs.native import read_calibration, read_rig
 from headsup_cli.errors import InputError
 from headsup_cli.media.images import read_mask
 from headsup_cli.media.pictures import read_mask_picture, read_picture
-from headsup_cli.simulation.anatomy import SKIN
-from headsup_cli.simulation.faults import PRESETS, Faults
-from headsup_cli.simulation.lens_view import pixels_seen
-from headsup_cli.simulation.rig import RigPlan, parse_rig
+from headsup_cli.simulation.body.anatomy import SKIN
+from headsup_cli.simulation.drawing.lens_view import pixels_seen
+from headsup_cli.simulation.rig.faults import PRESETS, Faults
+from headsup_cli.simulation.rig.rig import RigPlan, parse_rig
 from headsup_cli.simulation.subject import NEUTRAL, SimulationOptions, is_written, simulate_subject, write_subject
-from headsup_cli.simulation.truth import BACKGROUND, DEPTH_UNIT_M, LABELS, landmark_points, seen_landmarks
+from headsup_cli.simulation.truth import BACKGROUND, DEPTH_UNIT_M, LABELS, seen_landmarks
 
 SEED = 4  # short hair, neither beard nor accessories
 CLEAN = SimulationOptions(rig=RigPlan(cameras=3), width=180, height=240, faults=Faults(jpeg=0.0))
@@ -166,7 +166,7 @@ def test_depth_normals_and_labels_are_the_meshs(bald):
 
 def test_landmarks_are_where_the_depth_has_them(bald):
     subject, posed = bald
-    points = np.stack(list(landmark_points(posed.vertices).values()))
+    points = np.stack(list(posed.landmarks.values()))
     found = 0
     for name, camera in subject.cameras.items():
         truth = subject.view(NEUTRAL, name, posed).truth
@@ -190,14 +190,14 @@ def test_landmarks_are_where_the_depth_has_them(bald):
             there = np.linalg.lstsq(flat[:2].T, point - flat[2], rcond=None)[0]
             assert np.abs(there - pixel).max() < 0.5
             found += 1
-    assert found > 40
+    assert found > 30
 
 
 def test_hidden_landmarks_are_told():
     options = replace(CLEAN, rig=RigPlan("ring", 8))
     subject = simulate_subject(SEED, options)
     posed = subject.posed(NEUTRAL)
-    points = landmark_points(posed.vertices)
+    points = posed.landmarks
     sees = {}
     for name, camera in subject.cameras.items():
         truth = subject.view(NEUTRAL, name, posed).truth

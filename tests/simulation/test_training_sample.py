@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from headsup_cli.simulation.faults import Faults
-from headsup_cli.simulation.landmarks import landmarks_68
+from headsup_cli.simulation.body.landmarks import landmarks_68
+from headsup_cli.simulation.rig.faults import Faults
 from headsup_cli.simulation.training_sample import TrainingSample, training_sample
 from headsup_cli.simulation.truth import BACKGROUND
 from headsup_cli.template.anny_source import AnnySource
@@ -86,7 +86,10 @@ def test_truth_agrees_with_the_pictures(samples):
     assert (covered[sample.masks == 1]).mean() > 0.99
     assert (truth.depth[covered] > 0.3).all()
     assert (truth.depth[~covered] == 0).all()
-    np.testing.assert_allclose(sample.landmarks, landmarks_68(sample.vertices), atol=1e-6)
+    usual = landmarks_68(sample.vertices)
+    brows = (np.arange(68) >= 17) & (np.arange(68) < 27)
+    np.testing.assert_allclose(sample.landmarks[~brows], usual[~brows], atol=1e-6)
+    np.testing.assert_allclose(sample.landmarks[brows], usual[brows], atol=0.012)  # higher or lower
     pixels, _ = sample.cameras.project(torch.from_numpy(sample.landmarks).double())
     np.testing.assert_allclose(truth.landmark_pixels, pixels, atol=1e-3)
     assert 20 < truth.landmark_visible.sum() < 3 * 68
@@ -95,7 +98,10 @@ def test_truth_agrees_with_the_pictures(samples):
 def test_faults_and_rooms_are_dialled(samples):
     ideal = training_sample(1, **SIZE, layout="front", faults=Faults())
     worn = training_sample(
-        1, **SIZE, layout="front", faults=Faults(gain=0.3, noise=0.02, blur=1.0, jpeg=60.0, light=1.0, room=2.0, calibration=2.0)
+        1,
+        **SIZE,
+        layout="front",
+        faults=Faults(gain=0.3, noise=0.02, blur=1.0, jpeg=60.0, light=1.0, room=2.0, calibration=2.0),
     )
     np.testing.assert_array_equal(ideal.vertices, worn.vertices)
     np.testing.assert_array_equal(ideal.masks, worn.masks)

@@ -33,9 +33,10 @@ def _model_sigma_m() -> Float64[np.ndarray, " k"]:
     """By how much people's landmarks stray from what modes and blendshapes can tell."""
     sigma = np.full(POINT_COUNT, 0.0015)
     sigma[:17] = 0.005  # along the jaw, where points are defined by the outline
-    sigma[17:27] = 0.003  # brows
+    sigma[17:27] = 0.008  # brows, which sit higher or lower as one
     sigma[48:IBUG_COUNT] = 0.0025  # lips
-    sigma[IBUG_COUNT:] = 0.0025  # ears, pupils
+    sigma[IBUG_COUNT:] = 0.0025  # pupils
+    sigma[IBUG_COUNT : IBUG_COUNT + 6] = 0.008  # ears, which lie higher or lower, further back or not
     return sigma
 
 

@@ -1,0 +1,94 @@
+"""The 68 points that face landmark detectors speak of, on a head of the default template's topology."""
+
+from __future__ import annotations
+
+from functools import cache, lru_cache
+
+import numpy as np
+import scipy.sparse as sp
+from jaxtyping import Float, Int
+
+from headsup_cli.simulation.body.anatomy import SKIN, default_anatomy
+from headsup_cli.template.anny_source import AnnySource
+
+# iBUG's order (Sagonas et al., "300 Faces in-the-Wild Challenge", ICCVW 2013). Lines run from the subject's right to
+# the left, the bridge of the nose down; eyes and lips run clockwise on a picture of the face, from its left. Each point
+# is a blend of vertices of one face: shares by vertex.
+# fmt: off
+_POINTS: tuple[dict[int, float], ...] = (
+    # jaw
+    {870: 1}, {868: 1}, {1767: 1}, {1763: 1}, {1761: 1}, {1446: 1}, {916: 1}, {1813: 1}, {1817: 1}, {3995: 1},
+    {3144: 1}, {3643: 1}, {3946: 1}, {3948: 1}, {3951: 1}, {3099: 1}, {3101: 1},
+    # right brow
+    {225: 0.4, 255: 0.49, 232: 0.11}, {225: 0.08, 224: 0.63, 206: 0.29}, {222: 0.59, 205: 0.16, 204: 0.25},
+    {205: 0.69, 233: 0.31}, {208: 0.63, 228: 0.37},
+    # left brow
+    {2509: 0.63, 2527: 0.37}, {2506: 0.69, 2532: 0.31}, {2522: 0.59, 2506: 0.16, 2505: 0.25},
+    {2525: 0.08, 2524: 0.63, 2507: 0.29}, {2525: 0.4, 2550: 0.49, 2531: 0.11},
+    # nose, its bridge
+    {132: 1}, {131: 1}, {201: 1}, {1597: 1},
+    # nose, its base
+    {360: 1}, {314: 1}, {343: 1}, {2603: 1}, {2647: 1},
+    # right eye
+    {21: 1}, {6: 1}, {54: 1}, {66: 1}, {47: 1}, {36: 1},
+    # left eye
+    {2376: 1}, {2364: 1}, {2316: 1}, {2331: 1}, {2346: 1}, {2357: 1},
+    # lips outside
+    {425: 1}, {1863: 0.31, 447: 0.69}, {460: 1}, {455: 0.14, 466: 0.86}, {2745: 1}, {4041: 0.31, 2733: 0.69},
+    {2711: 1}, {2692: 0.34, 2759: 0.49, 2765: 0.17}, {2767: 0.74, 4026: 0.18, 2761: 0.08}, {492: 1},
+    {486: 0.74, 1846: 0.18, 480: 0.08}, {406: 0.34, 478: 0.49, 484: 0.17},
+    # lips inside
+    {444: 1}, {471: 1}, {474: 1}, {2753: 1}, {2730: 1}, {2762: 1}, {493: 1}, {481: 1},
+)
+# fmt: on
+_BROWS = slice(17, 27)
+
+
+def landmarks_68(vertices: Float[np.ndarray, "v 3"], brow_lift_m: float = 0.0) -> Float[np.ndarray, "68 3"]:
+    """The 68 landmarks of a head in iBUG's order, in the frame of `vertices`.
+
+    Args:
+        vertices: In the default template's topology, in any pose.
+        brow_lift_m: How much higher than usual the brows are painted, in rest space.
+    """
+    points = _blends(len(vertices)) @ vertices
+    if brow_lift_m:
+        corners, shares = _brows_on_skin(round(brow_lift_m, 4))
+        points[_BROWS] = (vertices[corners] * shares[..., None]).sum(1)
+    return points
+
+
+def named_landmarks(vertices: Float[np.ndarray, "v 3"]) -> dict[str, Float[np.ndarray, "3"]]:
+    """The template's own landmarks by name, in the frame of `vertices`."""
+    return {name: vertices[index] for name, index in AnnySource.shared().mesh.landmarks.items()}
+
+
+@cache
+def _blends(count: int) -> sp.csr_array:
+    """Shares of `count` vertices in each landmark, [68, count]."""
+    rows = np.repeat(np.arange(len(_POINTS)), [len(point) for point in _POINTS])
+    columns, shares = zip(*(entry for point in _POINTS for entry in point.items()), strict=True)
+    return sp.csr_array((np.array(shares), (rows, np.array(columns))), (len(_POINTS), count))
+
+
+@lru_cache(maxsize=256)
+def _brows_on_skin(lift_m: float) -> tuple[Int[np.ndarray, "10 3"], Float[np.ndarray, "10 3"]]:
+    """Corners and shares of the faces in front of which the brows' points lie once they are lifted in rest space."""
+    anatomy = default_anatomy()
+    rest = anatomy.rest.astype(np.float64)
+    places = (_blends(len(rest)) @ rest)[_BROWS, :2] + [0.0, lift_m]
+    middles = rest[anatomy.faces].mean(1)
+    near = (middles[:, 2] > -0.04) & (np.abs(middles[:, 1] - places[:, 1].mean()) < 0.03)
+    corners = anatomy.faces[near & (anatomy.part == SKIN)]
+    a, b, c = (rest[corners[:, k], :2] for k in range(3))
+    shares = np.empty((len(places), len(corners), 3))
+    area = _cross(b - a, c - a)
+    for k, (p, q) in enumerate(((b, c), (c, a), (a, b))):
+        shares[..., k] = _cross(p - places[:, None], q - places[:, None]) / area
+    height = np.where(shares.min(-1) >= -1e-6, (shares * rest[corners, 2]).sum(-1), -np.inf)
+    frontmost = height.argmax(1)
+    return corners[frontmost], shares[np.arange(len(places)), frontmost]
+
+
+def _cross(first: Float[np.ndarray, "*n 2"], second: Float[np.ndarray, "*n 2"]) -> Float[np.ndarray, "*n"]:
+    return first[..., 0] * second[..., 1] - first[..., 1] * second[..., 0]

@@ -1,0 +1,47 @@
+import numpy as np
+
+from headsup_cli.simulation.body.landmarks import landmarks_68, named_landmarks
+from headsup_cli.template.anny_source import AVERAGE_ADULT, AnnySource
+from headsup_cli.template.arkit import ARKIT_NAMES
+
+# The point across from each one: sides are mirrored, the middle is its own.
+MIRRORED = [
+    *range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1), 45, 44, 43, 42, 47, 46, 39, 38, 37, 36,
+    41, 40, 54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65,
+]  # fmt: skip
+
+
+def test_average_head_is_symmetric_in_ibug_order():
+    points = landmarks_68(AnnySource.shared().vertices_for(AVERAGE_ADULT))
+    np.testing.assert_allclose(points[MIRRORED], points * [-1, 1, 1], atol=2e-4)
+    assert (np.diff(points[:17, 0]) > -1e-3).all()  # the subject's right is -X
+    assert (np.diff(points[17:27, 0]) > 0).all()
+    assert (np.diff(points[27:31, 1]) < 0).all()
+
+
+def test_points_are_where_their_names_say():
+    vertices = AnnySource.shared().vertices_for(AVERAGE_ADULT)
+    points, named = landmarks_68(vertices), named_landmarks(vertices)
+    for index, name in {
+        8: "chin_bottom", 27: "nose_bridge", 30: "nose_tip", 33: "nose_base", 36: "eye_outer_right",
+        39: "eye_inner_right", 42: "eye_inner_left", 45: "eye_outer_left", 48: "mouth_corner_right",
+        54: "mouth_corner_left", 51: "upper_lip", 62: "upper_lip_inner", 66: "lower_lip_inner",
+    }.items():  # fmt: skip
+        assert np.linalg.norm(points[index] - named[name]) < 0.003
+    for eye in (slice(36, 42), slice(42, 48)):
+        corner, upper_a, upper_b, other, lower_b, lower_a = points[eye]
+        assert min(upper_a[1], upper_b[1]) > max(lower_a[1], lower_b[1])
+        assert corner[0] < upper_a[0] < upper_b[0] < other[0]
+        assert corner[0] < lower_a[0] < lower_b[0] < other[0]
+
+
+def test_landmarks_follow_the_expression():
+    source = AnnySource.shared()
+    neutral = source.vertices_for(AVERAGE_ADULT)
+    opened = neutral + source.blendshapes_for(AVERAGE_ADULT)[ARKIT_NAMES.index("jawOpen")]
+    moved = np.linalg.norm(landmarks_68(opened) - landmarks_68(neutral), axis=1)
+    assert moved[8] > 0.01
+    assert moved[66] > 0.008
+    assert moved[27:36].max() < 0.005
+    gap = landmarks_68(opened)[62, 1] - landmarks_68(opened)[66, 1]
+    assert gap > 0.008
