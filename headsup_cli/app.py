@@ -11,12 +11,33 @@ from typing import Annotated, Any
 import typer
 
 from headsup_cli import __version__
-from headsup_cli.commands import animate, console, doctor, export, preprocess, reconstruct, render, simulate, train
+from headsup_cli.commands import (
+    animate,
+    calibrate_check,
+    console,
+    doctor,
+    export,
+    preprocess,
+    reconstruct,
+    render,
+    simulate,
+    train,
+)
 from headsup_cli.errors import HeadsupError
 from headsup_cli.runtime.threads import configure_threads
 
 # Each module holds one function of its own name, the command; its docstring is the help, its parameters the options.
-COMMANDS: tuple[ModuleType, ...] = (reconstruct, animate, preprocess, export, render, simulate, train, doctor)
+COMMANDS: tuple[ModuleType, ...] = (
+    reconstruct,
+    calibrate_check,
+    animate,
+    preprocess,
+    export,
+    render,
+    simulate,
+    train,
+    doctor,
+)
 
 EXIT_BAD_INPUT = 2
 EXIT_BUG = 101

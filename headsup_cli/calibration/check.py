@@ -1,0 +1,328 @@
+"""Whether a rig's calibration agrees with its pictures, camera by camera, and what to do where it does not."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float64, UInt8
+
+from headsup_cli.calibration.adjustment import Adjusted, adjust
+from headsup_cli.calibration.diagnosis import Diagnosis, diagnose
+from headsup_cli.calibration.features import Features, detect_features
+from headsup_cli.calibration.matching import match_pictures
+from headsup_cli.calibration.readings import ReadingFit, best_reading, fit_origin
+from headsup_cli.calibration.sanity import Finding, by_camera, check_cameras, check_units
+from headsup_cli.calibration.suspects import Suspects, find_suspects, in_front
+from headsup_cli.calibration.tracks import (
+    Tracks,
+    concatenate,
+    join_matches,
+    leave_one_out,
+    median_length,
+    reproject,
+    triangulate,
+)
+from headsup_cli.capture.rig_dump import RigCamera, RigDump, RigFrame
+from headsup_cli.errors import InputError
+from headsup_cli.media.pictures import read_mask_picture, read_picture
+from headsup_cli.runtime.progress import StageTimes, progress
+
+Picture8 = UInt8[np.ndarray, "h w 3"]
+Status = Literal["failed", "warning", "unchecked", "ok"]
+SubjectFromPlate = Callable[[Picture8, Picture8], UInt8[np.ndarray, "h w"]]
+
+_NEIGHBOURS = 4  # pictures of like direction that each is matched with whatever the pictures say
+_PICTURE_THREADS = 2
+_MOST_UNCHECKED = 0.25  # share of the rig that goes without saying
+_LEAST_LEFT_OUT = 6  # points that a median is taken of
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CameraReport:
+    """What was found out about one camera."""
+
+    id: str
+    status: Status
+    sentences: list[str]
+    observations: int
+    reprojection_px: float | None  # median, against points that all right cameras agree on
+    leave_one_out_px: float | None  # median, against points of the others alone
+    moved_px: float | None  # that correcting its pose would move its points by
+    diagnosis: Diagnosis | None = None
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """The answer, and what it rests on."""
+
+    cameras: list[CameraReport]  # worst first
+    rig: list[Finding]
+    reading: ReadingFit
+    given_reading: ReadingFit
+    given: dict[str, RigCamera]  # as read and understood
+    corrected: dict[str, RigCamera]
+    tracks: Tracks
+    points: Float64[np.ndarray, "p 3"]  # rig's world
+    median_px: float
+    limit_px: float
+    frame: str  # the first that was looked at
+
+    @property
+    def failed(self) -> bool:
+        """Whether anything is wrong."""
+        return any(c.status == "failed" for c in self.cameras) or any(f.severity == "failed" for f in self.rig)
+
+    @property
+    def wrong(self) -> list[str]:
+        """Cameras that failed, worst first."""
+        return [c.id for c in self.cameras if c.status == "failed"]
+
+
+def check_calibration(
+    dump: RigDump,
+    cameras: Mapping[str, RigCamera],
+    frames: Sequence[str],
+    subject_from_plate: SubjectFromPlate,
+    *,
+    board_tracks: Tracks | None = None,
+    known: Sequence[Finding] = (),
+) -> CheckResult:
+    """Check a calibration against a dump's pictures.
+
+    Args:
+        dump: The pictures.
+        cameras: The calibration, which need not be the dump's own; picture sizes must agree.
+        frames: Moments to look at, at least one.
+        subject_from_plate: Masks the subject of a picture by its clean plate.
+        board_tracks: Corners of a calibration board, camera indices as in `cameras`.
+        known: What was found already.
+
+    Raises:
+        InputError: A picture cannot be read, or no pictures show anything in common.
+    """
+    times = StageTimes()
+    with times.stage("features and matches"):
+        parts = [find_tracks(dump, dump.frames[name], list(cameras.values()), subject_from_plate) for name in frames]
+        tracks = concatenate([*parts, *([board_tracks] if board_tracks is not None else [])])
+    missing = {name.split("/", 1)[1]: why for name, why in dump.left_out.items() if name.split("/", 1)[0] in frames}
+    with times.stage("comparing"):
+        return judge_tracks(tracks, cameras, source=dump.path, frame=frames[0], known=known, missing=missing)
+
+
+def judge_tracks(
+    tracks: Tracks,
+    cameras: Mapping[str, RigCamera],
+    *,
+    source: object = "pictures",
+    frame: str = "",
+    known: Sequence[Finding] = (),
+    missing: Mapping[str, str] | None = None,
+) -> CheckResult:
+    """Check a calibration against what the cameras saw.
+
+    Args:
+        tracks: What was seen, camera indices in the order of `cameras`.
+        cameras: The calibration.
+        source: What errors name.
+        frame: The moment that the tracks are from.
+        known: What was found already.
+        missing: Why cameras have no picture, by id.
+
+    Raises:
+        InputError: No point was seen twice.
+    """
+    if not len(tracks.point):
+        raise InputError(
+            source, found="pictures that have nothing in common", expected="overlapping views of one subject",
+            remedy="check that they are of one moment; plain surfaces need some texture, such as a patterned cloth",
+        )  # fmt: skip
+    given = list(cameras.values())
+    reading, given_reading = best_reading(tracks, given)
+    rig = [reading.reading.read(camera) for camera in given]
+    suspects = find_suspects(tracks, rig)
+    diagnoses = {i: diagnose(tracks, suspects.cameras, rig, i) for i in suspects.wrong}
+    named = by_camera([*known, *check_cameras(rig)])
+    corrected = [diagnoses[i].camera if i in diagnoses else camera for i, camera in enumerate(suspects.cameras)]
+    settled = adjust(tracks, corrected, in_front(triangulate(tracks, corrected), corrected), {}, iterations=8)
+    reports = [
+        _camera_report(
+            tracks, i, camera, corrected, settled, suspects.moved_px.get(i), diagnoses.get(i),
+            named.get(camera.id, []), (missing or {}).get(camera.id),
+        )
+        for i, camera in enumerate(rig)
+    ]  # fmt: skip
+    order = {index: rank for rank, index in enumerate(suspects.wrong)}
+    severity = {"failed": 0, "warning": 1, "unchecked": 2, "ok": 3}
+    worst_first = sorted(
+        range(len(rig)),
+        key=lambda i: (severity[reports[i].status], order.get(i, len(rig)), -(reports[i].moved_px or 0.0)),
+    )
+    right = ~np.isin(tracks.camera, suspects.wrong)
+    return CheckResult(
+        cameras=[reports[i] for i in worst_first],
+        rig=_rig_findings(tracks, rig, suspects, reading, given_reading),
+        reading=reading,
+        given_reading=given_reading,
+        given={c.id: c for c in rig},
+        corrected={c.id: c for c in corrected},
+        tracks=tracks,
+        points=settled.points,
+        median_px=median_length(settled.errors[right]),
+        limit_px=suspects.limit_px,
+        frame=frame,
+    )
+
+
+def with_picture_sizes(
+    cameras: Mapping[str, RigCamera], dump: RigDump, source: object
+) -> tuple[dict[str, RigCamera], list[Finding]]:
+    """Another calibration's cameras for the dump's pictures, scaled to them where it is for another resolution.
+
+    Raises:
+        InputError: A camera of the dump is not in the calibration, or its picture has another shape.
+    """
+    fitted, findings = {}, []
+    for name, own in dump.cameras.items():
+        if name not in cameras:
+            raise InputError(
+                source, field=f"cameras.{name}", found="missing", expected="every camera of the dump",
+                remedy="give the calibration of this rig",
+            )  # fmt: skip
+        camera = cameras[name]
+        wanted, size = (own.width, own.height), (camera.width, camera.height)
+        if wanted == size:
+            fitted[name] = camera
+            continue
+        if wanted == size[::-1]:
+            sentence = (
+                f"portrait against landscape: calibrated for {size[0]} x {size[1]}, pictures are "
+                f"{wanted[0]} x {wanted[1]}"
+            )
+            fitted[name] = replace(camera, width=own.width, height=own.height)
+        elif abs(wanted[0] * size[1] / (wanted[1] * size[0]) - 1) < 0.01:
+            scale = np.array([[wanted[0] / size[0]], [wanted[1] / size[1]], [1.0]])
+            sentence = (
+                f"intrinsics for another resolution: calibrated for {size[0]} x {size[1]}, pictures are "
+                f"{wanted[0]} x {wanted[1]}; multiply the first two rows of K by {scale[0, 0]:.4g}"
+            )
+            fitted[name] = replace(camera, K=camera.K * scale, width=own.width, height=own.height)
+        else:
+            raise InputError(
+                source, field=f"cameras.{name}", found=f"for {size[0]} x {size[1]} pixels",
+                expected=f"{wanted[0]} x {wanted[1]} as the pictures", remedy="give these pictures' own calibration",
+            )  # fmt: skip
+        findings.append(Finding("failed", sentence, name))
+    return fitted, findings
+
+
+def find_tracks(
+    dump: RigDump, frame: RigFrame, rig: Sequence[RigCamera], subject_from_plate: SubjectFromPlate
+) -> Tracks:
+    """Find what the cameras saw in common at one moment.
+
+    Args:
+        dump: The pictures.
+        frame: The moment.
+        rig: The cameras; only their lenses and viewing directions matter, and those little.
+        subject_from_plate: Masks the subject of a picture by its clean plate.
+    """
+    index = {camera.id: i for i, camera in enumerate(rig)}
+    names = [name for name in frame.images if name in index]
+
+    def features(name: str) -> Features:
+        picture = read_picture(frame.images[name])
+        return detect_features(picture, _subject(dump, frame, name, picture, subject_from_plate))
+
+    with ThreadPoolExecutor(_PICTURE_THREADS) as pool:
+        found = list(progress(pool.map(features, names), "finding features", len(names)))
+    cameras = [rig[index[name]] for name in names]
+    flattened = [
+        camera.unproject(f.pixels) @ camera.K[:2, :2].T + camera.K[:2, 2]
+        for camera, f in zip(cameras, found, strict=True)
+    ]
+    matches = match_pictures(found, flattened, _neighbours(cameras))
+    return join_matches([index[name] for name in names], found, matches)
+
+
+def _subject(
+    dump: RigDump, frame: RigFrame, name: str, picture: Picture8, subject_from_plate: SubjectFromPlate
+) -> Bool[np.ndarray, "h w"] | None:
+    if name in frame.masks:
+        return read_mask_picture(frame.masks[name]) > 0.5
+    if name in dump.backgrounds:
+        return subject_from_plate(picture, read_picture(dump.backgrounds[name])) > 127
+    return None
+
+
+def _neighbours(cameras: Sequence[RigCamera]) -> set[tuple[int, int]]:
+    axes = np.array([camera.cam_from_rig[2, :3] for camera in cameras])
+    nearest = np.argsort(-(axes @ axes.T), axis=1, kind="stable")[:, : _NEIGHBOURS + 1]
+    return {(min(i, j), max(i, j)) for i, row in enumerate(nearest.tolist()) for j in row if i != j}
+
+
+def _rig_findings(
+    tracks: Tracks, rig: Sequence[RigCamera], suspects: Suspects, reading: ReadingFit, given: ReadingFit
+) -> list[Finding]:
+    findings: list[Finding] = []
+    if reading is not given:
+        told = f"{reading.reading.name}: {reading.reading.meaning}"
+        why = f"so read, {reading.explained:.0%} of the matches agree, as given {given.explained:.0%}"
+        if given.explained > 0.3:
+            why = f"so read, matches agree to {reading.median_px:.2g} px, as given to {given.median_px:.2g} px"
+        findings.append(Finding("failed", f"{told}; {why}; {reading.reading.remedy}"))
+    elif reading.explained < 0.3:
+        findings.append(
+            Finding("failed", "the calibration does not fit the pictures, in any way of reading it known here")
+        )
+    origin = fit_origin(tracks, suspects.cameras)
+    if origin is not None:
+        findings.append(Finding("warning", f"{origin.name}: {origin.meaning}; {origin.remedy}"))
+    unchecked = [c.id for i, c in enumerate(rig) if i not in suspects.moved_px]
+    if len(unchecked) > _MOST_UNCHECKED * len(rig):
+        told = f"{len(unchecked)} of {len(rig)} cameras share too little with others to be checked"
+        findings.append(Finding("warning", f"{told}; use larger pictures, more frames (--frame) or a --board"))
+    units = check_units([c for i, c in enumerate(rig) if i not in suspects.wrong])
+    return findings + ([units] if units else [])
+
+
+def _camera_report(
+    tracks: Tracks,
+    index: int,
+    camera: RigCamera,
+    corrected: Sequence[RigCamera],
+    settled: Adjusted,
+    moved_px: float | None,
+    diagnosis: Diagnosis | None,
+    findings: Sequence[Finding],
+    missing: str | None,
+) -> CameraReport:
+    seen = tracks.camera == index
+    count = int(seen.sum())
+    if diagnosis:  # which explains why it looks odd
+        findings = [finding for finding in findings if finding.severity == "failed"]
+    sentences = [*([diagnosis.sentence] if diagnosis else []), *(finding.sentence for finding in findings)]
+    status: Status = "warning" if any(finding.severity == "warning" for finding in findings) else "ok"
+    if moved_px is None:
+        status = "unchecked"
+        sentences.append(missing or f"{count} points in common with others, or too few of them, to judge by")
+    if diagnosis or any(finding.severity == "failed" for finding in findings):
+        status = "failed"
+    own = Tracks(np.zeros(count, int), tracks.point[seen], tracks.pixel[seen])
+    left_out = leave_one_out(tracks, index, camera, corrected)
+    return CameraReport(
+        id=camera.id,
+        status=status,
+        sentences=sentences,
+        observations=count,
+        reprojection_px=median_length(own.pixel - reproject(own, settled.points, [camera])) if count else None,
+        leave_one_out_px=median_length(left_out) if len(left_out) >= _LEAST_LEFT_OUT else None,
+        moved_px=moved_px,
+        diagnosis=diagnosis,
+    )
