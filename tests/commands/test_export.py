@@ -13,6 +13,9 @@ from headsup_cli.capture.capture import (
 )
 from headsup_cli.capture.lens import Lens
 from headsup_cli.capture.schemas import HeadFrameEntry, ProvenanceEntry
+from headsup_cli.gaussians.head import Head, write_head
+from headsup_cli.gaussians.uv_maps import template_maps
+from headsup_cli.template.default import load_template
 
 
 @pytest.fixture
@@ -49,3 +52,21 @@ def test_what_cannot_be_exported_is_told(program, captures, tmp_path):
     )
     assert code == 2
     assert "expected a capture" in err
+
+
+def test_heads_become_files_for_viewers(program, tmp_path):
+    template = load_template()
+    head = Head("anna", template_maps(32), template.name, template.sha256, np.eye(4))
+    (tmp_path / "heads" / "anna").mkdir(parents=True)
+    write_head(head, tmp_path / "heads" / "anna", template)
+    for to, name in (("glb", "anna.glb"), ("compressed-ply", "anna.compressed.ply")):
+        code, printed, err = program("export", tmp_path / "heads", "--to", to, "-o", tmp_path / "out", "--quiet")
+        assert code == 0, err
+        assert printed.startswith(f"{tmp_path / 'out' / name}: ")
+        assert (tmp_path / "out" / name).is_file()
+
+
+def test_a_capture_is_no_head(program, captures, tmp_path):
+    code, _, err = program("export", captures / "anna", "--to", "spz", "-o", tmp_path / "out")
+    assert code == 2
+    assert "expected a head" in err
