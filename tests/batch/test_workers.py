@@ -76,10 +76,12 @@ def test_a_dead_process_is_told_from_a_result():
 
 def test_ctrl_c_cleans_up_in_every_process(tmp_path, jobs):
     program = (
+        "import signal\n"
         "from pathlib import Path\n"
         "from jobs import linger\n"
         "from headsup_cli.batch.subjects import run_subjects\n"
         "if __name__ == '__main__':\n"
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it\n"
         f"    folder = Path({str(tmp_path)!r})\n"
         "    run_subjects([folder / 'a', folder / 'b'], linger, manifest=folder / 'manifest', workers=2)\n"
     )

@@ -146,6 +146,7 @@ def test_refining_mends_the_wrong_camera_and_leaves_the_others(one_turned):
     assert all(np.array_equal(refined.cameras[c.id].K, c.K) for c in CAMERAS)
 
 
+@pytest.mark.slow
 def test_refining_intrinsics_mends_a_focal_length():
     result = judged(changed(CAMERAS, 3, with_focal(CAMERAS[3], 1.015)))
     told = result.cameras[0]

@@ -89,6 +89,7 @@ def test_gsply_reads_our_compressed_ply(tmp_path):
     assert psnr(pictures(again), pictures(ball())).min() > 38
 
 
+@pytest.mark.slow
 def test_we_read_gsplys_compressed_ply(tmp_path):
     write_ply(tmp_path / "plain.ply", ball())
     gsply.plywrite(str(tmp_path / "theirs.compressed.ply"), gsply.plyread(str(tmp_path / "plain.ply")), compressed=True)
