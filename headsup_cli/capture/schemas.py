@@ -187,7 +187,9 @@ class ProvenanceEntry(_FileModel):
     program: str
     source: str = Field(description="Folder name of the rig dump.")
     importer: str
-    inputs_sha256: dict[str, str] = Field(description="Hash of each file read, by path relative to the dump.")
+    inputs_sha256: dict[str, str] = Field(
+        description="Hash of each file read, by path relative to the dump; of archives and videos size and time."
+    )
     options: dict[str, str | int | float | bool | None]
     left_out: dict[str, str] = Field(description="Views that could not be used (frame/camera), and why.")
 

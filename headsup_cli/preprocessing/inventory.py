@@ -24,7 +24,9 @@ _HASH_THREADS = 4
 def take_inventory(
     dump: RigDump, options: PreprocessOptions, template: Template, **stored_as: str | int
 ) -> ProvenanceEntry:
-    """Hash every file that a capture of `dump` is made from, and write down how it is made.
+    """Fingerprint every file that a capture of `dump` is made from, and write down how it is made.
+
+    Archives and videos, which may hold terabytes of which a subject needs little, are known by size and time of change.
 
     Args:
         dump: What came off the rig.
@@ -38,6 +40,7 @@ def take_inventory(
     pictures = [*dump.backgrounds.values()]
     for frame in frames:
         pictures += [*frame.images.values(), *frame.masks.values()]
+    containers = {picture.path for picture in pictures if picture.member or picture.video_frame is not None}
     files = sorted(
         {picture.path for picture in pictures} | {path for path in dump.path.glob("*.json") if path.is_file()}
     )
@@ -47,7 +50,11 @@ def take_inventory(
         source=dump.path.resolve().name,
         importer=dump.importer,
         inputs_sha256=dict(
-            zip((_shown(path, dump.path) for path in files), in_threads(_hash, files, _HASH_THREADS), strict=True)
+            zip(
+                (_shown(path, dump.path) for path in files),
+                in_threads(lambda path: _fingerprint(path, container=path in containers), files, _HASH_THREADS),
+                strict=True,
+            )
         ),
         options=asdict(options)
         | {"frames": chosen, "template": template.sha256, "cameras": _hash_of_cameras(dump)}
@@ -66,8 +73,13 @@ def with_left_out(inventory: ProvenanceEntry, left_out: Mapping[str, str]) -> Pr
     return inventory.model_copy(update={"left_out": dict(sorted(left_out.items()))})
 
 
-def _hash(path: Path) -> str:
-    return sha256_of(path) if path.is_file() else "missing"
+def _fingerprint(path: Path, *, container: bool) -> str:
+    if not path.is_file():
+        return "missing"
+    if not container:
+        return sha256_of(path)
+    status = path.stat()
+    return f"{status.st_size} bytes, changed at {status.st_mtime_ns} ns"
 
 
 def _shown(path: Path, folder: Path) -> str:
