@@ -10,14 +10,14 @@ from typing import Any, Literal
 import torch
 from pydantic import Field
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from headsup_cli.config_files.json_config import load_json_config
 from headsup_cli.config_files.schema import StrictModel
 from headsup_cli.errors import InputError, MissingDependencyError
 from headsup_cli.model.config import ModelConfig
 from headsup_cli.model.head_model import HeadModel
-from headsup_cli.runtime.atomic import atomic_path, atomic_write_text
+from headsup_cli.runtime.atomic import atomic_write_bytes, atomic_write_text
 from headsup_cli.template.template import Template
 
 DEFAULT_CHECKPOINT = Path(__file__).parent / "weights" / "small.safetensors"
@@ -67,8 +67,7 @@ def save_checkpoint(
     )
     atomic_write_text(path.with_suffix(".json"), file.model_dump_json(by_alias=True, indent=1) + "\n")
     weights = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
-    with atomic_path(path) as temporary:
-        save_file(weights, temporary)
+    atomic_write_bytes(path, save(weights))
 
 
 def load_checkpoint(path: Path | None, template: Template, device: torch.device | str = "cpu") -> Checkpoint:

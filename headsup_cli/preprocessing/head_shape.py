@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Float64, Int
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from headsup_cli.errors import InputError, MissingDependencyError
-from headsup_cli.runtime.atomic import atomic_path
+from headsup_cli.runtime.atomic import atomic_write_bytes
 
 SHAPE_FILE = Path(__file__).parent / "weights" / "head_shape.safetensors"
 
@@ -46,8 +46,7 @@ def save_head_shape(path: Path, shape: HeadShape) -> None:
         "landmark_modes": shape.landmark_modes.astype(np.float16),
         "landmark_expressions": shape.landmark_expressions.astype(np.float16),
     }
-    with atomic_path(path) as temporary:
-        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary)
+    atomic_write_bytes(path, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
 
 
 @cache

@@ -9,13 +9,13 @@ from typing import Any, Literal
 import torch
 from pydantic import Field
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from headsup_cli.config_files.json_config import load_json_config
 from headsup_cli.config_files.schema import StrictModel
 from headsup_cli.errors import InputError, MissingDependencyError
 from headsup_cli.preprocessing.landmarks.network import LandmarkNetwork
-from headsup_cli.runtime.atomic import atomic_path, atomic_write_text
+from headsup_cli.runtime.atomic import atomic_write_bytes, atomic_write_text
 
 DEFAULT_WEIGHTS = Path(__file__).parents[1] / "weights" / "landmarks.safetensors"
 
@@ -35,8 +35,7 @@ def save_network(path: Path, network: LandmarkNetwork, provenance: Mapping[str, 
         name: tensor.half().contiguous() if tensor.is_floating_point() else tensor
         for name, tensor in network.state_dict().items()
     }
-    with atomic_path(path) as temporary:
-        save_file(weights, temporary)
+    atomic_write_bytes(path, save(weights))
 
 
 def load_network(path: Path = DEFAULT_WEIGHTS) -> LandmarkNetwork:
