@@ -1,11 +1,12 @@
 """Options that several commands share, each with one name, one meaning and one help text."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from headsup_cli.commands.console import be_quiet
+from headsup_cli.commands.values import parse_colour
 
 
 def _quiet(wanted: bool) -> bool:
@@ -47,6 +48,17 @@ TemplateOption = Annotated[
         show_default=False,
     ),
 ]
+CheckpointOption = Annotated[
+    Path | None,
+    typer.Option("--checkpoint", metavar="FILE", help="Weights; those that come with headsup.", show_default=False),
+]
+WorkersOption = Annotated[
+    int, typer.Option("--workers", min=1, max=1024, metavar="N", help="Processes that share the subjects.")
+]
+BackgroundOption = Annotated[
+    Any, typer.Option("--background", metavar="COLOR", parser=parse_colour, help="black, white, grey or #rrggbb.")
+]
+FpsOption = Annotated[float, typer.Option("--fps", min=1, max=240, help="Pictures a second.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Seed of all random numbers.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 QuietOption = Annotated[

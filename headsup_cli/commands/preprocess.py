@@ -6,7 +6,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from headsup_cli.commands.options import DistortionOption, FormatOption, OutputOption, QuietOption, TemplateOption
+from headsup_cli.commands.options import (
+    DistortionOption,
+    FormatOption,
+    OutputOption,
+    QuietOption,
+    TemplateOption,
+    WorkersOption,
+)
 
 
 def _list_formats(wanted: bool) -> bool:
@@ -38,15 +45,22 @@ def preprocess(
     colour: Annotated[
         Literal["match", "none"], typer.Option("--colour", help="Make the cameras' colours agree, or leave them.")
     ] = "match",
+    landmarks: Annotated[
+        Path | None,
+        typer.Option(
+            "--landmarks",
+            metavar="FILE.task",
+            help="MediaPipe's Face Landmarker instead of our network.",
+            show_default=False,
+        ),
+    ] = None,
     frames: Annotated[
         list[str] | None,
         typer.Option("--frame", metavar="NAME", help="A frame to take, repeatable; all.", show_default=False),
     ] = None,
     codec: Annotated[Literal["png", "jpg", "webp"], typer.Option("--codec", help="Format of the pictures.")] = "png",
     quality: Annotated[int, typer.Option("--quality", min=1, max=100, help="Of jpg and webp.")] = 95,
-    workers: Annotated[
-        int, typer.Option("--workers", min=1, max=1024, metavar="N", help="Processes that share the subjects.")
-    ] = 1,
+    workers: WorkersOption = 1,
     format: FormatOption = None,
     distortion: DistortionOption = "apply",
     every: Annotated[int, typer.Option("--every", min=1, metavar="N", help="Take every Nth frame.")] = 1,
@@ -74,7 +88,7 @@ def preprocess(
 
     paths = expand_subjects(rigs, is_rig_dump)
     options = PreprocessOptions(
-        size=size, crop=crop, frames=tuple(frames) if frames else "all", masks=masks, colour=colour
+        size, crop, tuple(frames) if frames else "all", masks=masks, colour=colour, landmarks=landmarks
     )
     read = partial(read_rig_dump, importer=format, distortion=distortion, every=every)
     suffixes: dict[str, Literal[".png", ".jpg", ".webp"]] = {"png": ".png", "jpg": ".jpg", "webp": ".webp"}

@@ -1,23 +1,11 @@
 """`headsup simulate`: rig dumps of people who do not exist."""
 
-from enum import Enum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
-from headsup_cli.commands.options import OutputOption, QuietOption, SeedOption
+from headsup_cli.commands.options import OutputOption, QuietOption, SeedOption, WorkersOption
 from headsup_cli.commands.values import parse_size
-
-
-class _Preset(str, Enum):  # noqa: UP042 - typer shows the values of such an enum as choices
-    clean = "clean"
-    studio = "studio"
-    harsh = "harsh"
-
-
-class _Truth(str, Enum):  # noqa: UP042
-    all = "all"
-    light = "light"
 
 
 def simulate(
@@ -46,12 +34,12 @@ def simulate(
         typer.Option("--expressions", min=1, max=1000, metavar="N", help="Frames per person; the first is neutral."),
     ] = 1,
     preset: Annotated[
-        _Preset,
+        Literal["clean", "studio", "harsh"],
         typer.Option(
             "--preset",
             help="clean: ideal cameras, masks; studio: a rig's faults, clean plates, no masks; harsh: a bad day there.",
         ),
-    ] = _Preset.clean,
+    ] = "clean",
     fault: Annotated[
         list[str] | None,
         typer.Option(
@@ -63,12 +51,10 @@ def simulate(
         ),
     ] = None,
     truth: Annotated[
-        _Truth, typer.Option("--truth", help="light leaves out the maps of depth, normals and parts.")
-    ] = _Truth.all,
+        Literal["all", "light"], typer.Option("--truth", help="light leaves out the maps of depth, normals and parts.")
+    ] = "all",
     seed: SeedOption = 0,
-    workers: Annotated[
-        int, typer.Option("--workers", min=1, max=1024, metavar="N", help="Processes that share the people.")
-    ] = 1,
+    workers: WorkersOption = 1,
     quiet: QuietOption = False,
 ) -> None:
     """Make rig dumps of people who do not exist, with the truth beside them.
@@ -85,16 +71,16 @@ def simulate(
     from headsup_cli.simulation.rig.rig import parse_rig
     from headsup_cli.simulation.subject import SimulationOptions, SubjectJob
 
-    faults, rig = parse_faults(preset.value, fault or []), parse_rig(cameras)
+    faults, rig = parse_faults(preset, fault or []), parse_rig(cameras)
     width, height = size or (750, 1000)
     options = SimulationOptions(
         rig=rig.resized(width, height) if size else rig,
         width=width,
         height=height,
         expressions=expressions,
-        preset=preset.value,
+        preset=preset,
         faults=faults,
-        truth=truth.value,
+        truth=truth,
     )
     seeds = {output / f"person_{one:06d}": one for one in range(seed, seed + number)}
     job, manifest = SubjectJob(seeds, options), output / "manifest.jsonl"

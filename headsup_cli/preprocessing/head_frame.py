@@ -53,6 +53,7 @@ class HeadFrame:
     template_scale: Float64[np.ndarray, " 3"]  # the subject's size over the template's along x, y, z
     residual_m: float | None  # median distance of landmarks, or between outlines
     scale_sigma: float = 0.0  # relative standard deviation of `rig_from_head`'s scale; 0 where the rig is metric
+    landmarks: Float64[np.ndarray, "k 3"] | None = None  # triangulated, metres, head frame; order of `landmarks.points`
 
 
 def find_head_frame_by_landmarks(
@@ -91,6 +92,7 @@ def find_head_frame_by_landmarks(
         _growth(found, mesh) if len(mesh.vertices) == len(load_head_shape().mean) else rough.template_scale,
         float(np.median(found.fit.residuals_m)),
         found.fit.log_scale_sigma,
+        found.landmarks_in_head,
     )
 
 

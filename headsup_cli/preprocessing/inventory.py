@@ -58,6 +58,7 @@ def take_inventory(
         ),
         options=asdict(options)
         | {"frames": chosen, "template": template.sha256, "cameras": _hash_of_cameras(dump)}
+        | {"landmarks": None if options.landmarks is None else _fingerprint(options.landmarks, container=False)}
         | stored_as,
         left_out={},
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -24,7 +25,8 @@ from headsup_cli.preprocessing.head_frame import (
     head_frame_from_cameras,
 )
 from headsup_cli.preprocessing.inventory import take_inventory, with_left_out
-from headsup_cli.preprocessing.landmarks.detection import RigView
+from headsup_cli.preprocessing.landmarks.detection import LandmarkDetector, NetworkDetector, RigView
+from headsup_cli.preprocessing.landmarks.task_file import MediaPipeDetector
 from headsup_cli.preprocessing.parallel import in_threads
 from headsup_cli.preprocessing.silhouette_fit import HeadMesh, Silhouettes, head_mesh, silhouettes
 from headsup_cli.preprocessing.undistort import Pinhole, resize
@@ -48,6 +50,7 @@ class PreprocessOptions:
     frames: tuple[str, ...] | Literal["all", "neutral"] = "all"  # names, or every frame, or the most neutral one
     masks: MaskSource = "auto"
     colour: Literal["match", "none"] = "match"
+    landmarks: Path | None = None  # a MediaPipe .task file in place of our own network
 
 
 def preprocess_rig(
@@ -96,12 +99,13 @@ class Preprocessing:
         self.dump, self.options, self.template = dump, options, template
         self.threads = min(_MAX_THREADS, usable_threads())
         self.frame_names = _ordered_frames(dump, options.frames)
+        detector = NetworkDetector() if options.landmarks is None else MediaPipeDetector(options.landmarks)
         self._reader = FrameReader(dump, options.masks, self.threads)
         with times.stage("read, mask and undistort"):
             self.reference = self._reader.read(self.frame_names[0])
         self.pinholes = self._reader.pinholes
         with times.stage("find head frame"):
-            self.head = _head_frame(dump, self.pinholes, self.reference.views, template)
+            self.head = _head_frame(dump, self.pinholes, self.reference.views, template, detector)
         self.gains = {name: np.ones(3) for name in dump.cameras}
         if options.colour == "match":
             with times.stage("match colours"):
@@ -219,7 +223,11 @@ def _ordered_frames(dump: RigDump, chosen: tuple[str, ...] | Literal["all", "neu
 
 
 def _head_frame(
-    dump: RigDump, pinholes: Mapping[str, Pinhole], views: Mapping[str, StraightView], template: Template
+    dump: RigDump,
+    pinholes: Mapping[str, Pinhole],
+    views: Mapping[str, StraightView],
+    template: Template,
+    detector: LandmarkDetector,
 ) -> HeadFrame:
     seen, mesh = _silhouettes(dump.cameras, pinholes, views), _fit_mesh(template)
     if seen is None:
@@ -227,7 +235,7 @@ def _head_frame(
     else:
         rough = find_head_frame(seen, mesh)
     pictures = [RigView(view.image, pinholes[name].K, dump.cameras[name].cam_from_rig) for name, view in views.items()]
-    return find_head_frame_by_landmarks(rough, pictures, mesh, dump.scale, seen)
+    return find_head_frame_by_landmarks(rough, pictures, mesh, dump.scale, seen, detector)
 
 
 def _silhouettes(

@@ -1,15 +1,15 @@
-"""One page per capture to look at: masks, colours before and after, the template on every view, what was left out."""
+"""One page per capture to look at: masks, colours, the template and the landmarks on every view, what was left out."""
 
 from __future__ import annotations
 
 import base64
 import html
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float64, UInt8
+from jaxtyping import Bool, Float64, Int, UInt8
 
 from headsup_cli.cameras.camera import Cameras
 from headsup_cli.capture.capture import Capture, CaptureCamera, CaptureView
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 QA_FILE = "qa.html"
 _SIDE_PX = 340  # longer side of the pictures shown
 _JPEG_QUALITY = 80
-_MASK_COLOUR, _MESH_COLOUR = (40, 255, 60), (0, 190, 255)
+_MASK_COLOUR, _MESH_COLOUR, _LANDMARK_COLOUR = (40, 255, 60), (0, 190, 255), (255, 230, 0)
+_HIDDEN_M = 0.015  # by which a landmark may lie behind the template's surface and still be seen
 _BEND_LEVELS = (60, 120)  # thresholds of Canny's edges on the normals, 100 levels to a unit
 _HIDDEN_DIM = 0.35  # brightness of what is not subject
 _MAX_FRAME_ROWS = 60  # of frames besides the first, shown by one view each
@@ -39,6 +40,38 @@ figcaption { font-size: 12px; max-width: 100%; color: #b9bec7 } figcaption b { c
 """
 
 
+class _Overlay(NamedTuple):
+    """What is drawn on the pictures; all in the head frame, metres."""
+
+    surface: Float64[np.ndarray, "v 3"]  # the template
+    faces: Int[np.ndarray, "f 3"]
+    landmarks: Float64[np.ndarray, "k 3"]
+
+    def on(self, image: UInt8[np.ndarray, "h w 3"], camera: CaptureCamera) -> UInt8[np.ndarray, "h w 3"]:
+        """The picture with the template's outline and bends and the landmarks that it does not hide."""
+        height, width = image.shape[:2]
+        K = np.diag([width / camera.width, height / camera.height, 1.0]) @ camera.K
+        view = Cameras(torch.from_numpy(camera.cam_from_head[None]), torch.from_numpy(K[None]), width, height)
+        drawn = rasterise_mesh(self.surface, self.faces, view)
+        lines, inside = self._lines(drawn.face[0], camera), drawn.face[0] >= 0
+        shown = np.where(inside[..., None], 0.85 * image + 0.15 * np.array(_MESH_COLOUR), image)
+        picture = np.where(lines[..., None], _MESH_COLOUR, shown).astype(np.uint8)
+        pixels, depth = (part[0].numpy() for part in view.project(torch.from_numpy(self.landmarks)))
+        columns, rows = np.floor(pixels).astype(int).T
+        in_picture = (depth > 0) & (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+        for column, row, distance in zip(columns[in_picture], rows[in_picture], depth[in_picture], strict=True):
+            if not inside[row, column] or distance < drawn.depth[0, row, column] + _HIDDEN_M:
+                cv2.circle(picture, (int(column), int(row)), 1, _LANDMARK_COLOUR, -1)
+        return picture
+
+    def _lines(self, face: Int[np.ndarray, "h w"], camera: CaptureCamera) -> Bool[np.ndarray, "h w"]:
+        corners = self.surface[self.faces] @ camera.cam_from_head[:3, :3].T
+        normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+        levels = np.where((face >= 0)[..., None], 100 + 99 * normals[face], 0).astype(np.uint8)
+        return cv2.Canny(cv2.GaussianBlur(levels, (0, 0), 1.0), *_BEND_LEVELS) > 0
+
+
 def qa_page(work: Preprocessing, capture: Capture) -> str:
     """A self-contained page about a capture.
 
@@ -48,15 +81,16 @@ def qa_page(work: Preprocessing, capture: Capture) -> str:
     """
     first, *others = capture.frames
     cameras = sorted(capture.frames[first].views, key=lambda name: _azimuth(capture.cameras[name]))
-    surface = work.surface()
+    landmarks = np.zeros((0, 3)) if work.head.landmarks is None else work.head.landmarks
+    overlay = _Overlay(work.surface(), work.template.faces, landmarks)
 
     def figure(name: str) -> str:
-        return _figure(name, capture, capture.frames[first].views[name], surface, work.template.faces)
+        return _figure(name, capture, capture.frames[first].views[name], overlay)
 
     parts = [
         f"<h1>{html.escape(capture.subject)}</h1>",
         _summary(capture),
-        f"<h2>Frame {html.escape(first)}: before, after with the mask's outline, the template on it</h2>",
+        f"<h2>Frame {html.escape(first)}: before, after with the mask's outline, template and landmarks on it</h2>",
         _flex(in_threads(figure, cameras, work.threads)),
     ]
     if others:
@@ -90,15 +124,13 @@ def _summary(capture: Capture) -> str:
     return "<table>" + "".join(f"<tr><th>{name}<td>{html.escape(value)}" for name, value in rows) + "</table>"
 
 
-def _figure(
-    name: str, capture: Capture, view: CaptureView, surface: Float64[np.ndarray, "v 3"], faces: np.ndarray
-) -> str:
+def _figure(name: str, capture: Capture, view: CaptureView, overlay: _Overlay) -> str:
     camera = capture.cameras[name]
     image, coverage = view.load_image(), view.load_mask()
     small = _small(image)
     mask = None if coverage is None else _small((coverage * 255).astype(np.uint8))
     before = apply_gain(small, 1 / camera.colour_gain)
-    overlaid = _with_mesh(small, camera, surface, faces)
+    overlaid = overlay.on(small, camera)
     pictures = [before, small if mask is None else _with_outline(small, mask), overlaid]
     notes = [f"gain {', '.join(f'{gain:.3f}' for gain in camera.colour_gain)}"]
     notes.append("no mask" if coverage is None else f"mask {100 * float((coverage > 0.5).mean()):.0f} % of the picture")
@@ -130,24 +162,6 @@ def _with_outline(image: UInt8[np.ndarray, "h w 3"], mask: UInt8[np.ndarray, "h 
     outlines, _ = cv2.findContours((mask > 127).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(shown, outlines, -1, _MASK_COLOUR, 1)
     return shown
-
-
-def _with_mesh(
-    image: UInt8[np.ndarray, "h w 3"], camera: CaptureCamera, surface: Float64[np.ndarray, "v 3"], faces: np.ndarray
-) -> UInt8[np.ndarray, "h w 3"]:
-    """The picture with the lines of the template on it: its outline, and where its surface bends."""
-    height, width = image.shape[:2]
-    K = np.diag([width / camera.width, height / camera.height, 1.0]) @ camera.K
-    view = Cameras(torch.from_numpy(camera.cam_from_head[None]), torch.from_numpy(K[None]), width, height)
-    face = rasterise_mesh(surface, faces, view).face[0]
-    drawn = face >= 0
-    corners = surface[faces] @ camera.cam_from_head[:3, :3].T
-    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
-    levels = np.where(drawn[..., None], 100 + 99 * normals[face], 0).astype(np.uint8)
-    lines = cv2.Canny(cv2.GaussianBlur(levels, (0, 0), 1.0), *_BEND_LEVELS) > 0
-    shown = np.where(drawn[..., None], 0.85 * image + 0.15 * np.array(_MESH_COLOUR), image)
-    return np.where(lines[..., None], _MESH_COLOUR, shown).astype(np.uint8)
 
 
 def _small(picture: np.ndarray) -> np.ndarray:

@@ -38,6 +38,12 @@ class LandmarkPose:
         return float(np.sqrt(np.median(variance[:IBUG_COUNT])))
 
     @property
+    def landmarks_in_head(self) -> Float64[np.ndarray, "k 3"]:
+        """The triangulated points, metres, head frame."""
+        head_from_points = np.linalg.inv(self.rig_from_head) @ self.rig_from_points
+        return self.points.positions @ head_from_points[:3, :3].T + head_from_points[:3, 3]
+
+    @property
     def credible(self) -> bool:
         """Whether there is a head at all where it was looked for."""
         return self.doubt_m < _DOUBTFUL_M
