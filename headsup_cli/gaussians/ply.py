@@ -78,7 +78,7 @@ def read_ply(path: Path) -> Gaussians:
     comment `up +y` says that the file is y-up already.
 
     Raises:
-        InputError: Not a binary little-endian PLY of 3D Gaussians, cut short, or holding NaN or infinity.
+        InputError: Not a binary little-endian PLY of 3D Gaussians, cut short, or holding NaN or, but for opacities, infinity.
     """
     header, body_start = _read_header(path)
     count, dtype = _vertex_layout(path, header)
@@ -181,7 +181,7 @@ def _gaussians(path: Path, vertices: np.ndarray) -> Gaussians:
         if not names:
             return torch.zeros(len(vertices), 0)
         values = np.stack([vertices[name] for name in names], 1).astype(np.float32)
-        if not np.isfinite(values).all():
+        if np.isnan(values).any() or (names != ["opacity"] and np.isinf(values).any()):  # an infinite logit is 0 or 1
             raise InputError(
                 path, field=names[0], found="not finite", expected="finite numbers", remedy="drop the broken Gaussians"
             )

@@ -111,3 +111,15 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory, body, start):
     path.write_bytes(start + body)
     with pytest.raises(InputError):
         read_ply(path)
+
+
+def test_infinite_opacity_logits_are_opaque_or_clear(tmp_path):
+    gaussians = scene(4)
+    path = tmp_path / "a.ply"
+    write_ply(path, gaussians)
+    header, body = path.read_bytes().split(b"end_header\n", 1)
+    names = [line.split()[2].decode() for line in header.splitlines() if line.startswith(b"property")]
+    rows = np.frombuffer(body, "<f4").reshape(4, -1).copy()
+    rows[:2, names.index("opacity")] = np.inf, -np.inf
+    path.write_bytes(header + b"end_header\n" + rows.tobytes())
+    assert read_ply(path).opacities[:2].tolist() == [1, 0]
