@@ -12,11 +12,13 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
+from headsup_cli.animation.blendshape_file import write_blendshapes
 from headsup_cli.animation.curve_plot import CurvePlot
 from headsup_cli.animation.curves import Curves
-from headsup_cli.animation.geometric_rig import GeometricRig, Pose
+from headsup_cli.animation.rig import Pose, Rig
 from headsup_cli.cameras.camera import Cameras
 from headsup_cli.cameras.trajectories import orbit
+from headsup_cli.gaussians.formats.usd import write_usd_frames
 from headsup_cli.gaussians.gaussians import Gaussians
 from headsup_cli.gaussians.ply import write_ply
 from headsup_cli.media.video import open_video_writer
@@ -25,6 +27,7 @@ from headsup_cli.runtime.atomic import atomic_directory, atomic_path
 from headsup_cli.runtime.progress import progress
 
 Camera = Literal["front", "orbit"]
+Output = Literal["video", "ply", "zip", "blendshapes"]
 _STRIP_SHARE = 0.22  # height of the plotted curves over that of the picture
 
 
@@ -40,7 +43,7 @@ class VideoOptions:
     background: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
-def posed(rig: GeometricRig, curves: Curves) -> Iterator[Gaussians]:
+def posed(rig: Rig, curves: Curves) -> Iterator[Gaussians]:
     """The head at every frame of a clip, on the CPU."""
     for index in range(len(curves)):
         head = None if curves.head_rad is None else curves.head_rad[index]
@@ -48,8 +51,31 @@ def posed(rig: GeometricRig, curves: Curves) -> Iterator[Gaussians]:
         yield rig.pose(Pose(curves.weights[index], head, gaze))
 
 
+def write_animation(
+    rig: Rig,
+    curves: Curves,
+    folder: Path,
+    name: str,
+    to: Output,
+    options: VideoOptions,
+    *,
+    device: torch.device | str = "cpu",
+) -> Path:
+    """Write a clip, or the head's blendshapes, into a folder under a name of its own, which is returned."""
+    if to == "video":
+        path = folder / f"{name}.mp4"
+        write_animation_video(rig, curves, path, options, device=device)
+    elif to == "blendshapes":
+        path = folder / "blendshapes.safetensors"
+        write_blendshapes(rig, path)
+    else:
+        path = folder / (name if to == "ply" else f"{name}.zip")
+        write_plys(rig, curves, path)
+    return path
+
+
 def write_animation_video(
-    rig: GeometricRig, curves: Curves, path: Path, options: VideoOptions, *, device: torch.device | str = "cpu"
+    rig: Rig, curves: Curves, path: Path, options: VideoOptions, *, device: torch.device | str = "cpu"
 ) -> None:
     """Write an .mp4 of a clip; it appears when it is complete.
 
@@ -63,15 +89,15 @@ def write_animation_video(
     strip_height = round(_STRIP_SHARE * options.height) if options.plot else 0
     plot = CurvePlot(curves, options.width, strip_height) if options.plot else None
     cameras = _path(options, len(curves))
-    size = {"width": options.width, "height": options.height + strip_height}
-    with open_video_writer(path, **size, fps=options.fps) as append:
+    height = options.height + strip_height
+    with open_video_writer(path, width=options.width, height=height, fps=options.fps) as append:
         frames = zip(posed(rig, curves), curves.times_s, strict=True)
         for index, (gaussians, time_s) in enumerate(progress(frames, "rendering", total=len(curves))):
             picture = _picture(gaussians.to(device), cameras[index : index + 1].to(device), options)
             append(picture if plot is None else np.concatenate([picture, plot.at(float(time_s))]))
 
 
-def write_plys(rig: GeometricRig, curves: Curves, path: Path) -> None:
+def write_plys(rig: Rig, curves: Curves, path: Path) -> None:
     """Write one PLY a frame, `frame_00000.ply` on, into a folder, or into a zip where the name ends so."""
     names = (f"frame_{index:05d}.ply" for index in range(len(curves)))
     frames = progress(zip(names, posed(rig, curves), strict=False), "writing", total=len(curves))
@@ -88,6 +114,23 @@ def write_plys(rig: GeometricRig, curves: Curves, path: Path) -> None:
                 archive.write(part, name)
         finally:
             part.unlink(missing_ok=True)
+
+
+def write_usd_sequence(rig: Rig, curves: Curves, path: Path, *, fps: float) -> None:
+    """Write a clip as one USD stage with a time sample a frame, which engines and Omniverse play as it is.
+
+    Args:
+        rig: The head.
+        curves: The clip, at `fps`.
+        path: A .usd, .usdc (both binary) or .usda (text); it appears when it is complete.
+        fps: Frames per second; time codes count frames from 0.
+
+    Raises:
+        MissingDependencyError: usd-core is not installed.
+    """
+    frames = progress(posed(rig, curves), "writing", total=len(curves))
+    with atomic_path(path) as temporary:
+        write_usd_frames(temporary, frames, fps=fps)
 
 
 def _path(options: VideoOptions, frames: int) -> Cameras:

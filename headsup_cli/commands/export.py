@@ -6,16 +6,18 @@ from typing import Annotated, Literal
 
 import typer
 
-from headsup_cli.commands.options import OutputOption, QuietOption, TemplateOption
+from headsup_cli.commands.options import OutputOption, QuietOption, TemplateOption, WorkersOption
 
-_Format = Literal["colmap", "nerfstudio", "ply", "compressed-ply", "spz", "glb", "splat"]
+_Format = Literal["colmap", "nerfstudio", "ply", "compressed-ply", "spz", "glb", "splat", "usd", "sog", "html"]
 
 
 def export(
     subjects: Annotated[
         list[Path],
         typer.Argument(
-            metavar="SUBJECT", help="Captures (for data sets) or heads, or folders of them.", show_default=False
+            metavar="SUBJECT",
+            help="Captures (for data sets), heads or 3DGS PLYs, or folders of captures or heads.",
+            show_default=False,
         ),
     ],
     to: Annotated[_Format, typer.Option("--to", help="Format.", show_default=False)],
@@ -23,6 +25,26 @@ def export(
     frame: Annotated[
         str | None, typer.Option("--frame", help="Which moment of a capture; the most neutral.", show_default=False)
     ] = None,
+    up: Annotated[
+        Literal["+y", "-y"] | None,
+        typer.Option("--up", help="What points up in a head's file; what its readers expect.", show_default=False),
+    ] = None,
+    scale: Annotated[
+        float, typer.Option("--scale", min=1e-3, max=1e4, metavar="X", help="Units of a head's file per metre.")
+    ] = 1.0,
+    prune: Annotated[
+        str | None,
+        typer.Option(
+            "--prune",
+            metavar="around|FILE",
+            help="Drop Gaussians that cannot be seen: from anywhere around, or by the cameras of a calibration.json.",
+            show_default=False,
+        ),
+    ] = None,
+    spz_version: Annotated[
+        int, typer.Option("--spz-version", min=3, max=4, metavar="3|4", help="3 is read everywhere; 4 is smaller.")
+    ] = 3,
+    workers: WorkersOption = 1,
     template: TemplateOption = None,
     quiet: QuietOption = False,
 ) -> None:
@@ -31,22 +53,31 @@ def export(
     colmap: DIR/<subject>/ with images, masks and sparse/0 (text), and points within the silhouettes to start from.
     nerfstudio: DIR/<subject>/ with images, masks and transforms.json. The world is the head frame, in metres.
 
-    ply, compressed-ply, spz, glb, splat: DIR/<subject>.<suffix> of a head. Each file is read back, rendered and
-    compared with the head before it gets its name. splat holds no directional colour.
+    The others: DIR/<subject>.<suffix> of a head. Each file is read back, rendered and compared with the head before
+    it gets its name; one that is there already and would be the same is left alone. usd needs usd-core; sog and
+    html need Node.js 22 and splat-transform. docs/export.md says which format is for what.
 
     Example:
         headsup export captures/anna --to colmap -o datasets
-        headsup export heads/anna --to spz -o web
+        headsup export heads/anna --to spz -o web --prune around
+        headsup export heads --to glb -o engine --scale 100 --workers 4
     """
     from headsup_cli.batch.subjects import check_outcomes, expand_subjects, run_subjects
     from headsup_cli.capture.capture import is_capture
     from headsup_cli.gaussians.head import is_head
+    from headsup_cli.inference.head_export import Placement
+    from headsup_cli.jobs.exporting import ExportJob
 
-    data_set = to in ("colmap", "nerfstudio")
-    work = partial(_export_capture, to, output, frame) if data_set else partial(_export_head, to, output, template)
     manifest = output / "manifest.jsonl"
-    paths = expand_subjects(subjects, is_capture if data_set else is_head)
-    check_outcomes(run_subjects(paths, work, manifest=manifest), manifest)
+    if to in ("colmap", "nerfstudio"):
+        work = partial(_export_capture, to, output, frame)
+        outcomes = run_subjects(expand_subjects(subjects, is_capture), work, manifest=manifest, workers=workers)
+    else:
+        name = "spz-4" if to == "spz" and spz_version == 4 else to
+        job = ExportJob(output, name, Placement(up, scale), prune, template)
+        heads = expand_subjects(subjects, is_head)
+        outcomes = run_subjects(heads, job, manifest=manifest, is_done=job.is_done, workers=workers)
+    check_outcomes(outcomes, manifest)
 
 
 def _export_capture(to: str, output: Path, frame: str | None, subject: Path) -> None:
@@ -61,14 +92,3 @@ def _export_capture(to: str, output: Path, frame: str | None, subject: Path) -> 
         write = write_colmap if to == "colmap" else write_transforms_json
         write(capture, chosen_frame(capture, frame), unfinished)
     print(output / capture.subject)
-
-
-def _export_head(to: str, output: Path, template: Path | None, subject: Path) -> None:
-    from headsup_cli.gaussians.head import read_head
-    from headsup_cli.inference.head_export import FORMATS, export_head
-    from headsup_cli.template.default import load_template
-
-    head = read_head(subject)
-    path = output / f"{head.subject}{FORMATS[to].suffix}"
-    likeness_db = export_head(head.gaussians(load_template(template)), path, FORMATS[to])
-    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, {likeness_db:.1f} dB from the head")

@@ -1,77 +1,114 @@
-"""`headsup render`: pictures and videos of a head."""
+"""`headsup render`: pictures and videos of heads."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
-from headsup_cli.commands.options import DeviceOption, OutputOption, QuietOption, TemplateOption
+from headsup_cli.commands.options import (
+    DeviceOption,
+    FpsOption,
+    OutputOption,
+    QuietOption,
+    TemplateOption,
+    WorkersOption,
+)
 from headsup_cli.commands.values import parse_colour, parse_size
 
 
+def _parse_background(text: str) -> tuple[float, float, float] | str:
+    return text if text == "transparent" else parse_colour(text)
+
+
 def render(
-    head: Annotated[Path, typer.Argument(metavar="HEAD", help="Head folder, or any 3DGS PLY.", show_default=False)],
+    heads: Annotated[
+        list[Path],
+        typer.Argument(metavar="HEAD", help="Head folders, folders of them, or any 3DGS PLY.", show_default=False),
+    ],
     output: OutputOption,
+    path: Annotated[
+        str,
+        typer.Option("--path", metavar="NAME|FILE", help="orbit, figure-eight, dolly, or a JSON file of key frames."),
+    ] = "orbit",
     cameras: Annotated[
         Path | None,
         typer.Option(
             "--cameras",
             metavar="FILE",
-            help="Stills for the cameras of this calibration.json, in the rig's world.",
+            help="Instead of a path: stills for the cameras of this calibration.json, in the rig's world, through "
+            "their lenses.",
             show_default=False,
         ),
     ] = None,
-    orbit: Annotated[
-        bool, typer.Option("--orbit", help="A turn about the head, orbit.mp4 (what is done without --cameras).")
-    ] = False,
+    form: Annotated[
+        Literal["mp4", "webm", "gif", "png", "sheet"],
+        typer.Option("--as", help="A video; a folder of PNGs; one sheet with all pictures."),
+    ] = "mp4",
+    show: Annotated[
+        Literal["rgb", "depth", "normals", "alpha"], typer.Option("--show", help="What the pictures show.")
+    ] = "rgb",
     size: Annotated[
         Any,
         typer.Option(
             "--size",
             metavar="WxH",
             parser=parse_size,
-            help="Picture size in pixels; 512x512 for a turn, the calibration's for stills.",
+            help="Picture size in pixels; 512x512 for a path, the calibration's for stills.",
             show_default=False,
         ),
     ] = None,
-    frames: Annotated[int, typer.Option("--frames", min=1, max=100_000, help="Pictures in a turn.")] = 120,
-    fps: Annotated[float, typer.Option("--fps", min=1, max=240, help="Pictures a second.")] = 30.0,
+    frames: Annotated[
+        int | None,
+        typer.Option(
+            "--frames",
+            min=1,
+            max=100_000,
+            help="Pictures along the path; 120, on a sheet 12, with key frames as their times have it.",
+            show_default=False,
+        ),
+    ] = None,
+    fps: FpsOption = 30.0,
+    supersampling: Annotated[
+        int, typer.Option("--supersampling", min=1, max=8, metavar="N", help="Average NxN samples per pixel.")
+    ] = 1,
     background: Annotated[
-        Any, typer.Option("--background", metavar="COLOR", parser=parse_colour, help="black, white, grey or #rrggbb.")
+        Any,
+        typer.Option(
+            "--background",
+            metavar="COLOR",
+            parser=_parse_background,
+            help="black, white, grey, #rrggbb, or transparent (not in mp4).",
+        ),
     ] = "black",
+    workers: WorkersOption = 1,
     device: DeviceOption = "auto",
     template: TemplateOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Render a head: a turn about it, or stills for given cameras.
+    """Render heads: along a path, or stills for given cameras.
+
+    Of one HEAD, writes DIR/<path>.<suffix>, DIR/<path>/00000.png and so on, DIR/<path>_sheet.png or
+    DIR/<camera>.png; of several, into DIR/<head>/. Pictures that are there already and would be the same are
+    left alone. docs/rendering.md has the file of key frames and what the pictures show.
 
     Example:
-        headsup render out/anna --orbit -o videos
-        headsup render out/anna --cameras heldout/calibration.json -o stills
+        headsup render heads/anna -o videos
+        headsup render heads -o sheets --as sheet --show normals --workers 4
+        headsup render heads/anna -o web --path dolly --as webm --background transparent --supersampling 2
+        headsup render heads/anna --cameras heldout/calibration.json -o stills
     """
-    import numpy as np
-    import torch
-
-    from headsup_cli.capture.rigs.native import read_calibration
-    from headsup_cli.gaussians.head import is_head, read_head
-    from headsup_cli.gaussians.ply import read_ply, turn_over
-    from headsup_cli.inference.pictures import write_orbit, write_stills
+    from headsup_cli.batch.subjects import check_outcomes, expand_subjects, run_subjects
+    from headsup_cli.gaussians.head import is_head
+    from headsup_cli.inference.pictures import Look
+    from headsup_cli.jobs.rendering import RenderJob, Shot
     from headsup_cli.runtime.device import resolve_device
-    from headsup_cli.template.default import load_template
 
-    place = resolve_device(device)
-    rig_cameras = None if cameras is None else read_calibration(cameras)
-    if head.is_dir() or is_head(head):
-        native = read_head(head)
-        gaussians, rig_from_head = native.gaussians(load_template(template)), native.rig_from_head
-    else:
-        gaussians, rig_from_head = read_ply(head), turn_over().numpy().astype(np.float64)
-    gaussians, colour = gaussians.to(place), torch.tensor(background, device=place)
-    if rig_cameras is not None:
-        write_stills(gaussians, rig_from_head, rig_cameras, output, size=size, background=colour)
-        print(f"{output}: {len(rig_cameras)} stills")
-    if orbit or rig_cameras is None:
-        width, height = size or (512, 512)
-        path = output / "orbit.mp4"
-        write_orbit(gaussians, path, width=width, height=height, frames=frames, fps=fps, background=colour)
-        print(path)
+    shot = Shot(path, cameras, form, size, frames, fps)
+    look = Look(show, None if background == "transparent" else background, supersampling)
+    paths = expand_subjects(heads, is_head)
+    job = RenderJob(output, shot, look, str(resolve_device(device)), template, folder_each=paths != heads[:1])
+    outcomes = run_subjects(paths, job, manifest=output / "manifest.jsonl", is_done=job.is_done, workers=workers)
+    for outcome in outcomes:
+        if outcome.status != "failed":
+            print(job.told(Path(outcome.subject)))
+    check_outcomes(outcomes, output / "manifest.jsonl")

@@ -1,4 +1,4 @@
-"""H.264 video through the ffmpeg that imageio-ffmpeg brings along."""
+"""Video (H.264, VP9, GIF) through the ffmpeg that imageio-ffmpeg brings along."""
 
 import subprocess
 import tempfile
@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 import imageio_ffmpeg
 import numpy as np
@@ -18,42 +18,49 @@ from headsup_cli.media.images import MAX_PIXELS
 from headsup_cli.runtime.atomic import atomic_path
 
 VideoFrame = UInt8[np.ndarray, "h w 3"]
+Pixels = Literal["rgb", "rgba"]
+_SUFFIXES = (".mp4", ".webm", ".gif")
+_MOST_X264_CRF, _MOST_VP9_CRF = 51, 63
 
 
 @contextmanager
 def open_video_writer(
-    path: Path, *, width: int, height: int, fps: float = 30.0, crf: int = 18
-) -> Iterator[Callable[[VideoFrame], None]]:
-    """Write an .mp4 that every player and browser takes: H.264, yuv420p, BT.709, index in front.
+    path: Path, *, width: int, height: int, fps: float = 30.0, crf: int = 18, pixels: Pixels = "rgb"
+) -> Iterator[Callable[[UInt8[np.ndarray, "h w c"]], None]]:
+    """Write a video in the format that its name ends in.
+
+    .mp4 is H.264, yuv420p, BT.709, index in front: every player and browser takes it. .webm is VP9, which can be
+    transparent. .gif has 256 colours in each picture, one of which may be transparent, and turns for ever.
 
     Args:
         path: Where the video appears once it is complete.
         width: Width of the frames in pixels.
         height: Height of the frames in pixels.
-        fps: Frames per second.
-        crf: x264's constant rate factor: 0 is lossless, 18 looks it, 51 is the worst.
+        fps: Frames per second; GIF rounds their durations to 10 ms.
+        crf: x264's constant rate factor: 0 is lossless, 18 looks it, 51 is the worst; VP9's is set alike.
+        pixels: What frames hold; the alpha of `rgba` is straight.
 
     Yields:
         A function that appends one sRGB frame. An odd width or height, which yuv420p cannot hold, is made even by
         repeating the last column or row.
 
     Raises:
-        InputError: The name does not end in .mp4.
+        InputError: The name ends otherwise, or an .mp4 is to be transparent.
         MissingDependencyError: There is no ffmpeg.
         HeadsupError: ffmpeg failed; the message carries its last line.
     """
-    if path.suffix.lower() != ".mp4":
-        raise InputError(path, found=f"a name ending in '{path.suffix}'", expected=".mp4", remedy="rename it")
+    _check_format(path, pixels)
+    across, down = (0, 0) if path.suffix.lower() == ".gif" else (width % 2, height % 2)
     with atomic_path(path) as temporary, tempfile.TemporaryFile() as log:
-        command = _encode_command(temporary, width + width % 2, height + height % 2, fps, crf)
+        command = _encode_command(temporary, f"{width + across}x{height + down}", fps, crf, pixels)
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log)
         pipe = process.stdin
         assert pipe is not None
 
-        def append(frame: VideoFrame) -> None:
-            if frame.shape != (height, width, 3):
-                raise ValueError(f"frame of shape {frame.shape} in a {width} x {height} video")
-            even = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        def append(frame: UInt8[np.ndarray, "h w c"]) -> None:
+            if frame.shape != (height, width, len(pixels)):
+                raise ValueError(f"frame of shape {frame.shape} in a {width} x {height} video of {pixels}")
+            even = np.pad(frame, ((0, down), (0, across), (0, 0)), mode="edge")
             try:
                 pipe.write(np.ascontiguousarray(even).data)
             except BrokenPipeError:
@@ -165,13 +172,34 @@ def _no_video(path: Path, found: str) -> InputError:
     return InputError(path, found=found, expected="a video", remedy="check that it plays")
 
 
-def _encode_command(path: Path, width: int, height: int, fps: float, crf: int) -> list[str]:
-    source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{fps:g}", "-i", "-"]
-    colour = ["-vf", "scale=out_color_matrix=bt709:out_range=tv,format=yuv420p"]
+def _check_format(path: Path, pixels: Pixels) -> None:
+    suffix = path.suffix.lower()
+    if suffix not in _SUFFIXES:
+        found = f"a name ending in '{path.suffix}'"
+        raise InputError(path, found=found, expected=" or ".join(_SUFFIXES), remedy="rename it")
+    if suffix == ".mp4" and pixels == "rgba":
+        raise InputError(path, found="a transparent .mp4", expected=".webm or .gif", remedy="choose one of them")
+
+
+def _encode_command(path: Path, size: str, fps: float, crf: int, pixels: Pixels) -> list[str]:
+    source = ["-f", "rawvideo", "-pix_fmt", {"rgb": "rgb24", "rgba": "rgba"}[pixels], "-s", size, "-r", f"{fps:g}"]
+    start = [ffmpeg_executable(), "-loglevel", "error", "-y", *source, "-i", "-"]
+    if path.suffix.lower() == ".gif":  # a palette for each picture, so that nothing waits for the last one
+        keep = int(pixels == "rgba")
+        palette = f"palettegen=stats_mode=single:reserve_transparent={keep}"
+        graph = f"split[a][b];[a]{palette}[p];[b][p]paletteuse=new=1:dither=sierra2_4a:alpha_threshold=128"
+        return [*start, "-filter_complex", graph, "-loop", "0", str(path)]
+    sampling = "yuva420p" if pixels == "rgba" else "yuv420p"
+    colour = ["-vf", f"scale=out_color_matrix=bt709:out_range=tv,format={sampling}"]
     for tag in ("-colorspace", "-color_primaries", "-color_trc"):
         colour += [tag, "bt709"]
-    encoder = ["-c:v", "libx264", "-preset", "medium", "-crf", str(crf), "-movflags", "+faststart"]
-    return [ffmpeg_executable(), "-loglevel", "error", "-y", *source, *colour, *encoder, str(path)]
+    if path.suffix.lower() == ".mp4":
+        encoder = ["-c:v", "libx264", "-preset", "medium", "-crf", str(crf), "-movflags", "+faststart"]
+    else:
+        quality = ["-crf", str(round(crf * _MOST_VP9_CRF / _MOST_X264_CRF)), "-b:v", "0"]
+        pace = ["-deadline", "good", "-cpu-used", "4", "-row-mt", "1"]
+        encoder = ["-c:v", "libvpx-vp9", *quality, *pace, "-auto-alt-ref", "0"]  # alt-ref frames cannot carry alpha
+    return [*start, *colour, *encoder, str(path)]
 
 
 def _ffmpeg_failure(path: Path, log: IO[bytes]) -> HeadsupError:

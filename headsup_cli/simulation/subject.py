@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int, UInt8
 
 from headsup_cli import __version__
+from headsup_cli.cameras.lens_view import LensView
 from headsup_cli.capture.rig_dump import RigCamera
 from headsup_cli.capture.rigs.native import (
     ONLY_FRAME,
@@ -28,9 +29,9 @@ from headsup_cli.runtime.atomic import atomic_directory
 from headsup_cli.runtime.memory import keep_freed_memory
 from headsup_cli.simulation.attributes import attributes
 from headsup_cli.simulation.body.expressions import sample_expression
-from headsup_cli.simulation.drawing.lens_view import LensView, ideal_camera, through_lens
+from headsup_cli.simulation.drawing.lens_view import ideal_camera, through_lens
 from headsup_cli.simulation.drawing.lighting import Lamps, hardened, sample_lamps
-from headsup_cli.simulation.drawing.shading import LitMesh, render_mesh
+from headsup_cli.simulation.drawing.shading import LitMesh, before, render_mesh
 from headsup_cli.simulation.drawing.strands import sample_footprint_m
 from headsup_cli.simulation.person import Person, lit_mesh, posed_vertices, sample_person
 from headsup_cli.simulation.rig.backdrop import Backdrop, render_backdrop, sample_backdrop
@@ -144,7 +145,7 @@ class SimulatedSubject:
         faults, ideal = self.faults[camera], ideal_camera(self.cameras[camera])
         mesh = through_lens(posed.mesh, self.cameras[camera])
         rgb, alpha = render_mesh(mesh, self.person.paint, ideal, self.options.supersampling, faults.gain[None])
-        picture = rgb[0] + (1 - alpha[0, ..., None]) * self.room(camera)
+        picture = before(rgb[0], alpha[0], self.room(camera))
         frame_index, camera_index = list(self.expressions).index(frame), list(self.cameras).index(camera)
         noise = np.random.default_rng([self.seed, 5, frame_index, camera_index])
         return SimulatedView(

@@ -1,4 +1,6 @@
-"""Niantic's SPZ, version 3, which every reader knows; its world is y-up, as the head frame.
+"""Niantic's SPZ: version 3, which every reader knows, and version 4; its world is y-up, as the head frame.
+
+Both hold the same columns: version 3 in one gzip stream with the header, version 4 in a zstandard stream each.
 
 Source: github.com/nianticlabs/spz, README and load-spz.cc.
 """
@@ -9,12 +11,14 @@ import gzip
 import struct
 import zlib
 from pathlib import Path
+from types import ModuleType
+from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
-from headsup_cli.errors import InputError
+from headsup_cli.errors import InputError, MissingDependencyError
 from headsup_cli.gaussians.formats.quantisation import (
     SQRT_HALF,
     from_largest_component,
@@ -26,47 +30,59 @@ from headsup_cli.gaussians.ply import MAX_GAUSSIANS
 
 _MAGIC = 0x5053474E
 _HEADER = struct.Struct("<3I4B")
+_HEADER_4 = struct.Struct("<3I4BI12x")  # the last two: number of streams, where the table of their sizes is
+_SIZES_4 = struct.Struct("<2Q")  # of one stream: compressed, plain
 _COLOUR_SCALE = 0.15
 _MOST_FRACTIONAL_BITS = 18
 _SH_BITS = (5, 4, 4)  # by degree, from 1
 _BYTES = {"positions": 9, "alphas": 1, "colours": 3, "scales": 3, "rotations": 4}  # of each Gaussian
 
 
-def encode_spz(gaussians: Gaussians) -> bytes:
-    """The file's content, version 3, for Gaussians in the head frame."""
+def encode_spz(gaussians: Gaussians, version: Literal[3, 4] = 3) -> bytes:
+    """The file's content for Gaussians in the head frame.
+
+    Raises:
+        MissingDependencyError: Version 4 without the package zstandard.
+    """
+    bits, columns = _columns(gaussians)
+    facts = len(gaussians), gaussians.sh_degree, bits, 0
+    if version == 3:
+        return gzip.compress(_HEADER.pack(_MAGIC, 3, *facts, 0) + b"".join(columns), mtime=0)
+    compressor = _zstandard().ZstdCompressor(level=12)
+    streams = [compressor.compress(column) for column in columns if column]
+    sizes = [_SIZES_4.pack(len(stream), len(column)) for stream, column in zip(streams, columns, strict=False)]
+    header = _HEADER_4.pack(_MAGIC, 4, *facts, len(streams), _HEADER_4.size)
+    return header + b"".join(sizes) + b"".join(streams)
+
+
+def _columns(gaussians: Gaussians) -> tuple[int, list[bytes]]:
+    """Fractional bits of the positions, and the attributes in the file's order; the last is empty without harmonics."""
     means = gaussians.means.double().numpy()
     bits = int(np.clip(22 - np.ceil(np.log2(np.abs(means).max(initial=1e-3) + 1e-9)), 0, _MOST_FRACTIONAL_BITS))
     fixed = np.round(means * (1 << bits)).astype(np.int32)
     columns = [
         fixed.astype("<i4").view(np.uint8).reshape(-1, 3, 4)[..., :3],
-        to_bytes(gaussians.opacities.double().numpy() * 255),
+        to_bytes(gaussians.opacities.double().numpy() * 255).clip(1, 254),  # readers take logits: 0 and 255 have none
         to_bytes(gaussians.sh[:, 0].double().numpy() * _COLOUR_SCALE * 255 + 127.5),
         to_bytes((gaussians.scales.double().clamp_min(1e-12).log().numpy() + 10) * 16),
         _packed_rotations(gaussians.quats.double().numpy()),
         _packed_sh(gaussians.sh[:, 1:].double().numpy()),
     ]
-    header = _HEADER.pack(_MAGIC, 3, len(gaussians), gaussians.sh_degree, bits, 0, 0)
-    return gzip.compress(header + b"".join(np.ascontiguousarray(column).tobytes() for column in columns), mtime=0)
+    return bits, [np.ascontiguousarray(column).tobytes() for column in columns]
 
 
 def decode_spz(content: bytes, source: Path) -> Gaussians:
     """Gaussians in the head frame.
 
     Raises:
-        InputError: Not SPZ of version 3, damaged, or with more than `MAX_GAUSSIANS`.
+        InputError: Not SPZ of version 3 or 4, damaged, or with more than `MAX_GAUSSIANS`.
+        MissingDependencyError: Version 4 without the package zstandard.
     """
     try:
-        inflater = zlib.decompressobj(wbits=31)
-        header = inflater.decompress(content, _HEADER.size)
-        magic, version, count, degree, bits, _, _ = _HEADER.unpack(header)
-        if magic != _MAGIC or version != 3 or count > MAX_GAUSSIANS or degree > 3:
-            raise ValueError("not version 3")
-        size = count * (sum(_BYTES.values()) + 3 * ((degree + 1) ** 2 - 1))
-        body = np.frombuffer(inflater.decompress(inflater.unconsumed_tail, size + 1), np.uint8)
-        if len(body) != size or not inflater.eof:
-            raise ValueError("cut short")
+        unpack = _unpacked_4 if content[:8] == struct.pack("<2I", _MAGIC, 4) else _unpacked_3
+        count, bits, body = unpack(content)
     except (zlib.error, struct.error, ValueError) as error:
-        raise InputError(source, found=str(error), expected="SPZ version 3", remedy="export it again") from error
+        raise InputError(source, found=str(error), expected="SPZ version 3 or 4", remedy="export it again") from error
     ends = np.cumsum([count * width for width in _BYTES.values()])
     positions, alphas, colours, scales, rotations, sh = np.split(body, ends)
     fixed = np.zeros((count * 3, 4), np.uint8)
@@ -85,6 +101,54 @@ def decode_spz(content: bytes, source: Path) -> Gaussians:
         opacities=tensor(alphas / 255),
         sh=tensor(np.concatenate([dc, rest], 1)),
     )
+
+
+def _unpacked_3(content: bytes) -> tuple[int, int, UInt8[np.ndarray, " b"]]:
+    """Count, fractional bits and all columns."""
+    inflater = zlib.decompressobj(wbits=31)
+    magic, version, count, degree, bits, _, _ = _HEADER.unpack(inflater.decompress(content, _HEADER.size))
+    size = _body_size(magic, version == 3, count, degree)
+    body = inflater.decompress(inflater.unconsumed_tail, size + 1)
+    if len(body) != size or not inflater.eof:
+        raise ValueError("cut short")
+    return count, bits, np.frombuffer(body, np.uint8)
+
+
+def _unpacked_4(content: bytes) -> tuple[int, int, UInt8[np.ndarray, " b"]]:
+    """Count, fractional bits and all columns."""
+    zstandard = _zstandard()
+    magic, version, count, degree, bits, _, streams, table = _HEADER_4.unpack_from(content)
+    size = _body_size(magic, version == 4, count, degree)
+    sizes = [_SIZES_4.unpack_from(content, table + index * _SIZES_4.size) for index in range(streams)]
+    if sum(plain for _, plain in sizes) != size:
+        raise ValueError("streams of other sizes")
+    body, start = b"", table + streams * _SIZES_4.size
+    try:
+        for compressed, plain in sizes:
+            stream = content[start : start + compressed]
+            body += zstandard.ZstdDecompressor().decompressobj(read_across_frames=False).decompress(stream)[: plain + 1]
+            start += compressed
+    except zstandard.ZstdError as error:
+        raise ValueError(str(error)) from error
+    if len(body) != size:
+        raise ValueError("cut short")
+    return count, bits, np.frombuffer(body, np.uint8)
+
+
+def _body_size(magic: int, version_fits: bool, count: int, degree: int) -> int:
+    if magic != _MAGIC or not version_fits or count > MAX_GAUSSIANS or degree > 3:
+        raise ValueError("another layout or version")
+    return count * (sum(_BYTES.values()) + 3 * ((degree + 1) ** 2 - 1))
+
+
+def _zstandard() -> ModuleType:
+    try:
+        import zstandard
+    except ImportError as error:
+        raise MissingDependencyError(
+            "SPZ version 4 needs the package zstandard; pip install 'headsup-cli[spz]', or write version 3."
+        ) from error
+    return zstandard
 
 
 def _packed_rotations(quats: Float[np.ndarray, "n 4"]) -> UInt8[np.ndarray, "n 4"]:

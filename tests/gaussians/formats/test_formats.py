@@ -1,4 +1,5 @@
 import gzip
+import sys
 from pathlib import Path
 
 import gsply
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headsup_cli.cameras.trajectories import orbit
-from headsup_cli.errors import InputError
+from headsup_cli.errors import InputError, MissingDependencyError
 from headsup_cli.gaussians.formats.compressed_ply import decode_compressed_ply, encode_compressed_ply
 from headsup_cli.gaussians.formats.glb import decode_glb, encode_glb
 from headsup_cli.gaussians.formats.splat import decode_splat, encode_splat
@@ -105,6 +106,25 @@ def test_gsply_reads_our_spz(tmp_path):
     assert psnr(pictures(theirs), pictures(ours)).min() > 38
 
 
+def test_spz_4_holds_what_3_holds_and_gsply_reads_it(tmp_path):
+    pytest.importorskip("zstandard")
+    for degree in (0, 1):
+        three, four = encode_spz(ball(degree=degree)), encode_spz(ball(degree=degree), version=4)
+        ours, theirs = decode_spz(three, HERE), decode_spz(four, HERE)
+        for name, tensor in vars(ours).items():
+            torch.testing.assert_close(getattr(theirs, name), tensor, atol=0, rtol=0)
+        (tmp_path / "a.spz").write_bytes(four)
+        data = gsply.read_spz(str(tmp_path / "a.spz"))
+        np.testing.assert_allclose(data.means, ours.means.numpy(), atol=1e-6)
+        np.testing.assert_allclose(data.sh0, ours.sh[:, 0].numpy(), atol=1e-5)
+
+
+def test_without_zstandard_one_sentence_says_what_to_do(monkeypatch):
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'headsup-cli\[spz\]', or write version 3"):
+        encode_spz(ball(10), version=4)
+
+
 def test_spz_is_the_same_every_time_and_keeps_millimetres_of_a_large_scene():
     gaussians = ball()
     assert encode_spz(gaussians) == encode_spz(gaussians)
@@ -120,6 +140,21 @@ def test_cut_short_and_foreign_files_are_refused(name):
     for bad in (content[:-7], content[:20], b"", b"ply\nend_header\n", gzip.compress(b"nonsense" * 9)[:-1]):
         with pytest.raises(InputError, match="file"):
             decode(bad, HERE)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_damaged_spz_4_is_read_or_refused(data):
+    pytest.importorskip("zstandard")
+    content = bytearray(encode_spz(ball(40), version=4))
+    for _ in range(data.draw(st.integers(1, 6))):
+        content[data.draw(st.integers(8, len(content) - 1))] = data.draw(st.integers(0, 255))
+    content = content[: data.draw(st.integers(8, len(content)))]
+    try:
+        gaussians = decode_spz(bytes(content), HERE)
+    except InputError:
+        return
+    assert np.isfinite(gaussians.quats.numpy()).all()
 
 
 @pytest.mark.parametrize("name", FORMATS)
