@@ -20,7 +20,7 @@ from headsup_cli.media.images import to_8bit
 from headsup_cli.media.opencv import cv2
 from headsup_cli.runtime.memory import keep_freed_memory
 from headsup_cli.simulation.drawing.lens_view import ideal_camera, through_lens
-from headsup_cli.simulation.drawing.shading import render_mesh
+from headsup_cli.simulation.drawing.shading import before, render_mesh
 from headsup_cli.simulation.rig.faults import PRESETS, recorded
 from headsup_cli.simulation.rig.rig import RigPlan
 from headsup_cli.simulation.subject import NEUTRAL, SimulationOptions, simulate_subject
@@ -60,7 +60,7 @@ def photograph(options: SimulationOptions, truth: bool, seed: int) -> Stopwatch:
         with watch.stage("backdrop"):
             room = subject.room(name)
         with watch.stage("sensor"):
-            picture = rgb[0] + (1 - alpha[0, ..., None]) * room
+            picture = before(rgb[0], alpha[0], room)
             image = to_8bit(recorded(picture, faults, np.random.default_rng(seed)))
         with watch.stage("JPEG"):
             cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, round(options.faults.jpeg)])

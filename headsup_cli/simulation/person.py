@@ -26,6 +26,7 @@ from headsup_cli.simulation.body.expressions import coefficients
 from headsup_cli.simulation.body.identity import Identity, neutral_vertices, sample_identity
 from headsup_cli.simulation.drawing.lighting import Lamps, irradiance
 from headsup_cli.simulation.drawing.shading import LitMesh
+from headsup_cli.simulation.drawing.strand_kernels import HIGHLIGHTS
 from headsup_cli.simulation.dress.accessories import Accessories, hair_hidden_deg, sample_accessories, wear
 from headsup_cli.simulation.dress.clothes import Garment, dress, padding, sample_garment, skin_left
 from headsup_cli.simulation.dress.cutting import compacted, split
@@ -37,8 +38,6 @@ from headsup_cli.simulation.hair.light import lit_strands, shine_through
 from headsup_cli.simulation.hair.roots import measured_body
 from headsup_cli.simulation.noise import noise_at
 from headsup_cli.simulation.rig.rig import rotation
-
-_HIGHLIGHTS = 2
 
 
 @dataclass(frozen=True)
@@ -165,7 +164,7 @@ def lit_mesh(person: Person, vertices: Float32[np.ndarray, "v 3"], lamps: Lamps,
     starts = np.cumsum([0] + [len(piece.columns) for piece in pieces])
     columns = np.concatenate([piece.columns for piece in pieces])
     faces = np.concatenate([piece.faces + start for piece, start in zip(pieces, starts[:-1], strict=True)])
-    strongest = np.argsort(-lamps.colours.sum(1))[:_HIGHLIGHTS]
+    strongest = np.argsort(-lamps.colours.sum(1))[:HIGHLIGHTS]
     covers = [Cover(piece.columns[:, :3], piece.columns[:, 6:9]) for piece in clothes]
     body = measured_body(vertices, covers, sample_m, person.bust.bottom_m, person.bust.tilt)
     hidden = partial(hair_hidden_deg, person.accessories)

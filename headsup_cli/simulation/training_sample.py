@@ -24,6 +24,8 @@ from headsup_cli.simulation.rig.rig import LAYOUTS, RigLayout, as_rig_cameras, s
 from headsup_cli.simulation.truth import TruthMaps, seen_landmarks, truth_maps
 
 _LAYOUT_CHANCES = (0.6, 0.15, 0.1, 0.15)  # of LAYOUTS
+_CUT_HEIGHTS_M = (-0.27, -0.12)  # of the plane below which a bust is cut off, over the ear canals
+_CUT_TILT = 0.25  # spread of the plane's slope
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ def training_sample(
     with_truth: bool = False,
     pattern_share: float = 0.4,
     departure: float = 1.0,
+    bust_share: float = 0.0,
 ) -> TrainingSample:
     """Simulate one person; a pure function of its arguments, whatever the number of threads or processes.
 
@@ -77,6 +80,7 @@ def training_sample(
         with_truth: Whether to draw depth, normals, labels and landmarks in the pictures.
         pattern_share: Chance of random patterns on the skin, see `sample_person`.
         departure: How far shapes leave what anny can express, see `sample_person`.
+        bust_share: Chance that the person ends in a slanting cut through chest or neck, as scans and busts do.
     """
     rng = np.random.default_rng([seed, 0x4EAD5])
     person = sample_person(rng, pattern_share, departure)
@@ -88,6 +92,8 @@ def training_sample(
     cameras = sample_cameras(rng, views, width, height, layout or layout_drawn, fill=rng.uniform(0.6, 0.95))
     mesh = lit_mesh(person, vertices, lamps, sample_footprint_m(cameras, supersampling))
     shares = sample_camera_faults(rng, views, faults)
+    if bust_share > 0 and rng.random() < bust_share:
+        mesh = _cut_off(mesh, rng)
     rgb, alpha = render_mesh(mesh, person.paint, cameras, supersampling, np.stack([share.gain for share in shares]))
     backdrop = sample_backdrop(rng, faults.room, beyond_m=float(cameras.centres.norm(dim=1).max()))
     images = np.empty_like(rgb)
@@ -103,6 +109,13 @@ def training_sample(
         landmarks=landmarks,
         truth=_truth(mesh, cameras, landmarks) if with_truth else None,
     )
+
+
+def _cut_off(mesh: LitMesh, rng: np.random.Generator) -> LitMesh:
+    up = np.array([0, 1, 0]) + rng.normal(0, _CUT_TILT, 3)
+    heights = mesh.columns[mesh.faces, :3].mean(1) @ (up / np.linalg.norm(up))
+    kept = heights > rng.uniform(*_CUT_HEIGHTS_M)
+    return mesh._replace(faces=mesh.faces[kept], part=mesh.part[kept])
 
 
 def _mild_faults(rng: np.random.Generator) -> Faults:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int, UInt8
+from jaxtyping import Bool, Float, Float32, UInt8
 
 from headsup_cli.cameras.camera import Cameras
 from headsup_cli.capture.rig_dump import RigCamera
@@ -18,7 +18,8 @@ from headsup_cli.simulation.body.anatomy import HAIR, LENS, Part
 from headsup_cli.simulation.body.landmarks import landmarks_68, named_landmarks
 from headsup_cli.simulation.drawing.lens_view import pixels_seen
 from headsup_cli.simulation.drawing.shading import LitMesh
-from headsup_cli.simulation.drawing.strands import BEARD, BROW, LASH, merge_strands, strand_normals
+from headsup_cli.simulation.drawing.strands import BEARD, BROW, LASH, merge_strands
+from headsup_cli.simulation.drawing.truth_kernels import describe
 
 BACKGROUND = 255
 _STRAND_LABELS = np.array([HAIR, 32 + BEARD, 32 + BROW, 32 + LASH], np.uint8)
@@ -51,23 +52,13 @@ def truth_maps(mesh: LitMesh, camera: Cameras) -> TruthMaps:
     faces = np.ascontiguousarray(mesh.faces[solid])
     seen = rasterise_mesh(mesh.columns[:, :3].astype(np.float64), faces, camera)
     merge_strands(seen, strands, len(faces), camera)
-    face, weights, depth = seen.face[0], seen.barycentric[0], seen.depth[0]
-    labels = np.full(face.shape, BACKGROUND, np.uint8)
-    normals = np.zeros((*face.shape, 3), np.float32)
-    on_mesh, on_strand = (face >= 0) & (face < len(faces)), face >= len(faces)
-    labels[on_mesh] = mesh.part[solid[face[on_mesh]]]
-    labels[on_strand] = _STRAND_LABELS[strands.kind[face[on_strand] - len(faces)]]
-    normals[on_mesh] = _surface_normals(mesh, faces[face[on_mesh]], weights[on_mesh])
-    normals[on_strand] = strand_normals(strands, face[on_strand] - len(faces), weights[on_strand])
-    turn = camera.cam_from_world[0, :3, :3].numpy().astype(np.float32)
-    return TruthMaps(np.where(np.isfinite(depth), depth, np.float32(0)), normals @ turn.T, labels)
-
-
-def _surface_normals(
-    mesh: LitMesh, corners: Int[np.ndarray, "n 3"], weights: Float32[np.ndarray, "n 3"]
-) -> Float32[np.ndarray, "n 3"]:
-    normal = np.einsum("nk,nkd->nd", weights, mesh.columns[:, 6:9][corners])
-    return normal / (np.linalg.norm(normal, axis=1, keepdims=True) + 1e-9)
+    shape = camera.height, camera.width
+    labels, normals = np.full(shape, BACKGROUND, np.uint8), np.zeros((*shape, 3), np.float32)
+    describe(
+        seen.face[0], seen.barycentric[0], mesh.columns, faces, mesh.part[solid], strands.columns, strands.first,
+        strands.kind, _STRAND_LABELS, camera.cam_from_world[0, :3, :3].numpy().astype(np.float32), normals, labels,
+    )  # fmt: skip
+    return TruthMaps(np.where(seen.face[0] >= 0, seen.depth[0], np.float32(0)), normals, labels)
 
 
 def landmark_points(vertices: Float[np.ndarray, "v 3"], brow_lift_m: float = 0.0) -> dict[str, Float[np.ndarray, "3"]]:

@@ -111,3 +111,12 @@ def test_faults_and_rooms_are_dialled(samples):
     assert ideal.images[ideal.masks == 0].max() == 0
     assert worn.images[worn.masks == 0].std() > 0.02
     assert (worn.cameras.centres[:, 2] > -0.5).all()
+
+
+def test_a_bust_ends_above_the_rim_and_is_the_same_person_otherwise(samples):
+    bust = training_sample(2, **SIZE, bust_share=1.0)
+    np.testing.assert_array_equal(bust.vertices, samples[2].vertices)
+    assert (bust.masks <= samples[2].masks + 1e-6).all()
+    assert bust.masks.sum() < 0.95 * samples[2].masks.sum()
+    lost = np.argwhere((samples[2].masks > 0.5) & (bust.masks < 0.5))  # [n, 3] view, row, column
+    assert lost[:, 1].mean() > 0.6 * SIZE["height"]

@@ -16,7 +16,7 @@ from headsup_cli.rendering.mesh_rasteriser import MeshFragments, rasterise_mesh
 from headsup_cli.runtime.threads import run_shared
 from headsup_cli.simulation.body.anatomy import LENS
 from headsup_cli.simulation.body.appearance import Paint, paint_record
-from headsup_cli.simulation.drawing.shading_kernels import SRGB_LUT, shade_rows
+from headsup_cli.simulation.drawing.shading_kernels import SRGB_LUT, lay_over, shade_rows
 from headsup_cli.simulation.drawing.strand_kernels import colour_nodes
 from headsup_cli.simulation.drawing.strands import NO_STRANDS, Strands, merge_strands
 from headsup_cli.simulation.noise import noise_volume
@@ -36,8 +36,8 @@ class LitMesh(NamedTuple):
     columns: Float32[np.ndarray, "n 16"]
     faces: Int[np.ndarray, "m 3"]
     part: UInt8[np.ndarray, " m"]
-    highlights: Float32[np.ndarray, "k 3"]  # directions towards the lamps that are seen reflected
-    highlight_colours: Float32[np.ndarray, "k 3"]
+    highlights: Float32[np.ndarray, "2 3"]  # directions towards the lamps that are seen reflected
+    highlight_colours: Float32[np.ndarray, "2 3"]
     strands: Strands = NO_STRANDS  # hair; `merge_strands` brings it among the mesh's fragments
 
 
@@ -113,3 +113,12 @@ def render_mesh(
 
         run_shared(shade, torch.get_num_threads() if shade_rows.signatures else 1)  # the first call compiles
     return rgb, alpha
+
+
+def before(
+    rgb: Float32[np.ndarray, "h w 3"], alpha: Float32[np.ndarray, "h w"], behind: Float32[np.ndarray, "h w 3"]
+) -> Float32[np.ndarray, "h w 3"]:
+    """A picture of `render_mesh` in front of another."""
+    out = np.empty_like(rgb)
+    lay_over(rgb, alpha, np.ascontiguousarray(behind), out)
+    return out

@@ -4,10 +4,13 @@ import numpy as np
 
 from headsup_cli.simulation.body.anatomy import CLOTHES, EARRING, EYE, GLASSES, HAT, SCARF, SKIN, TEETH, TONGUE
 from headsup_cli.simulation.compilation import inline, kernel
-from headsup_cli.simulation.drawing.strand_kernels import strand_colour
+from headsup_cli.simulation.drawing.single_precision_kernels import exp, single
+from headsup_cli.simulation.drawing.strand_kernels import HIGHLIGHTS, strand_colour
 from headsup_cli.simulation.drawing.surface_kernels import cheeks_inside, cloth, eye, skin, teeth, tongue
 
+_CARRIED = 16  # numbers at every vertex, `LitMesh.columns`
 _LUT_SIZE = 4096
+_LUT_TOP = np.float32(_LUT_SIZE - 1)
 _linear = np.linspace(0, 1, _LUT_SIZE)
 SRGB_LUT = np.where(_linear <= 0.0031308, 12.92 * _linear, 1.055 * _linear ** (1 / 2.4) - 0.055).astype(np.float32)
 
@@ -26,18 +29,19 @@ def shade_rows(
     paint = record[0]
     cx, cy, cz = centre[0], centre[1], centre[2]
     veiled, mesh_faces = veil.shape[0] > 0, len(part)
-    half, here = np.float32(0.5), np.empty(columns.shape[1], np.float32)
+    half, here = np.float32(0.5), np.empty(_CARRIED, np.float32)
     for row in range(height):
         for column in range(width):
             top, left = row * samples, column * samples
-            covered, uniform, first = np.float32(0), True, face_map[top, left]
+            first, covered = face_map[top, left], np.float32(0)
+            shown = part[first] if 0 <= first < mesh_faces else EYE
+            uniform = shown != EYE
             for y in range(top, top + samples):
                 for x in range(left, left + samples):
                     face = face_map[y, x]
                     behind = veiled and veil[y, x] > 0
                     covered += np.float32(1) if face >= 0 else 1 - paint.lens[1] if behind else np.float32(0)
-                    uniform &= 0 <= face < mesh_faces and 0 <= first < mesh_faces and not behind
-                    uniform = uniform and part[face] == part[first] and part[face] != EYE
+                    uniform = uniform and 0 <= face < mesh_faces and part[face] == shown and not behind
             alpha[row, column] = covered / np.float32(samples * samples)
             rgb[row, column, 0], rgb[row, column, 1], rgb[row, column, 2] = 0, 0, 0
             if covered == 0:
@@ -49,12 +53,12 @@ def shade_rows(
                     face = face_map[y, x]
                     r, g, b = np.float32(0), np.float32(0), np.float32(0)
                     if face >= mesh_faces:
-                        r, g, b = strand_colour(strand_colours, strand_first[face - mesh_faces], barycentric[y, x])
+                        r, g, b = strand_colour(strand_colours, strand_first[face - mesh_faces], barycentric, y, x)
                     elif face >= 0:
-                        _blend(columns, faces[face], barycentric[y, x], np.float32(1), np.float32(0), here)
+                        _blend(columns, faces, face, barycentric, y, x, np.float32(1), np.float32(0), here)
                         if uniform and samples > 1:  # the mean of two opposite corners is the pixel's centre
                             v, u = y + samples - 1, x + samples - 1
-                            _blend(columns, faces[face_map[v, u]], barycentric[v, u], half, half, here)
+                            _blend(columns, faces, face_map[v, u], barycentric, v, u, half, half, here)
                         r, g, b = _fragment(here, part[face], highlights, highlight_colours, paint, volume, cx, cy, cz)
                     if veiled and veil[y, x] > 0:
                         r = r * paint.lens[0] + veil[y, x]
@@ -66,21 +70,23 @@ def shade_rows(
 
 
 @inline
+@single
 def _encoded(lut, value):
-    return lut[int(min(max(value, 0.0), 1.0) * (_LUT_SIZE - 1) + 0.5)]
+    return lut[int(min(max(value, 0.0), 1.0) * _LUT_TOP + 0.5)]
 
 
 @inline
-def _blend(columns, corners, weights, share, kept, out):
+def _blend(columns, faces, face, barycentric, y, x, share, kept, out):
     """`share` of what a face's corners carry at one place of it, added to what is `kept` of `out`."""
-    i, j, k = corners[0], corners[1], corners[2]
-    a, b, c = share * weights[0], share * weights[1], share * weights[2]
-    for channel in range(out.shape[0]):
+    i, j, k = faces[face, 0], faces[face, 1], faces[face, 2]
+    a, b, c = share * barycentric[y, x, 0], share * barycentric[y, x, 1], share * barycentric[y, x, 2]
+    for channel in range(_CARRIED):
         value = a * columns[i, channel] + b * columns[j, channel] + c * columns[k, channel]
         out[channel] = value + kept * out[channel] if kept > 0 else value
 
 
 @inline
+@single
 def _fragment(here, part, highlights, highlight_colours, paint, volume, cx, cy, cz):
     """Linear colour of one sample, which carries `here` (`LitMesh.columns`), seen from (cx, cy, cz)."""
     px, py, pz = here[3], here[4], here[5]
@@ -105,20 +111,30 @@ def _fragment(here, part, highlights, highlight_colours, paint, volume, cx, cy, 
     red, green, blue = red * here[11], green * here[12], blue * here[13]
     nx, ny, nz = here[6], here[7], here[8]
     vx, vy, vz = cx - here[0], cy - here[1], cz - here[2]
-    inverse = 1 / np.sqrt(vx * vx + vy * vy + vz * vz)
+    inverse = 1.0 / np.sqrt(vx * vx + vy * vy + vz * vz)
     vx, vy, vz = vx * inverse, vy * inverse, vz * inverse
     length = np.sqrt(nx * nx + ny * ny + nz * nz) + 1e-9
-    grazing = 1 - min(abs(nx * vx + ny * vy + nz * vz) / length, 1.0)
-    shine *= here[14] * (1 + 4 * grazing * grazing * grazing * grazing)
-    for lamp in range(highlights.shape[0]):
+    grazing = 1.0 - min(abs(nx * vx + ny * vy + nz * vz) / length, 1.0)
+    shine *= here[14] * (1.0 + 4.0 * grazing * grazing * grazing * grazing)
+    for lamp in range(HIGHLIGHTS):
         # Blinn's half-way vector between the lamp and the eye; cosine^power as a Gaussian.
         hx, hy, hz = highlights[lamp, 0] + vx, highlights[lamp, 1] + vy, highlights[lamp, 2] + vz
         along = nx * hx + ny * hy + nz * hz
         squared = along * along / ((hx * hx + hy * hy + hz * hz) * length * length + 1e-12)
-        exponent = 0.5 * power * (squared - 1)
-        if along > 0 and exponent > -6:
-            gloss = shine * np.exp(exponent)
+        exponent = 0.5 * power * (squared - 1.0)
+        if along > 0.0 and exponent > -6.0:
+            gloss = shine * exp(exponent)
             red += gloss * highlight_colours[lamp, 0]
             green += gloss * highlight_colours[lamp, 1]
             blue += gloss * highlight_colours[lamp, 2]
     return red, green, blue
+
+
+@kernel
+def lay_over(rgb, alpha, behind, out):
+    """A premultiplied picture [h, w, 3] before another."""
+    for row in range(alpha.shape[0]):
+        for column in range(alpha.shape[1]):
+            through = 1 - alpha[row, column]
+            for channel in range(3):
+                out[row, column, channel] = rgb[row, column, channel] + through * behind[row, column, channel]

@@ -5,14 +5,16 @@ import numpy as np
 from headsup_cli.rendering.mesh_kernels import NEAR_M
 from headsup_cli.rendering.simd import take_ticket
 from headsup_cli.simulation.compilation import inline, kernel
+from headsup_cli.simulation.drawing.single_precision_kernels import single
 
+HIGHLIGHTS = 2  # lamps that are seen reflected
 _SLICES = 24  # of depth; strands stay in one piece within a slice, which keeps what they touch in the cache
 _TILE = 8  # pixels a side, by which segments are found to be hidden
 _LOOKS = 5  # how often that is done anew while segments are drawn
 # Marschner's two reflections in the plane of the fibre: off its tilted scales, and through it and back, coloured.
 # Sines of the shift, widths of the lobes, strengths.
-_SURFACE_SHIFT, _SURFACE_WIDTH, _SURFACE = -0.10, 0.12, 0.16
-_INNER_SHIFT, _INNER_WIDTH, _INNER = 0.16, 0.24, 0.9
+_SURFACE_SHIFT, _SURFACE_WIDTH, _SURFACE = np.array([-0.10, 0.12, 0.16], np.float32)
+_INNER_SHIFT, _INNER_WIDTH, _INNER = np.array([0.16, 0.24, 0.9], np.float32)
 
 
 @kernel
@@ -154,9 +156,10 @@ def _draw_segment(nodes, node, index, top, end, face_map, barycentric, depth_map
 
 
 @inline
+@single
 def _bell(x):
     """Close to exp(-x^2 / 2)."""
-    rest = max(1 - 0.125 * x * x, 0.0)
+    rest = max(1.0 - 0.125 * x * x, 0.0)
     rest *= rest
     return rest * rest
 
@@ -176,19 +179,20 @@ def colour_nodes(face_map, mesh_faces, columns, first, highlights, highlight_col
 
 
 @inline
+@single
 def _colour_node(node, highlights, highlight_colours, centre, out):
     tx, ty, tz = node[3], node[4], node[5]
     vx, vy, vz = centre[0] - node[0], centre[1] - node[1], centre[2] - node[2]
-    norm = 1 / np.sqrt(vx * vx + vy * vy + vz * vz)
+    norm = 1.0 / np.sqrt(vx * vx + vy * vy + vz * vz)
     vx, vy, vz = vx * norm, vy * norm, vz * norm
     seen = tx * vx + ty * vy + tz * vz
-    seen_across = np.sqrt(max(1 - seen * seen, 1e-4))
+    seen_across = np.sqrt(max(1.0 - seen * seen, 1e-4))
     out[0], out[1], out[2] = node[9], node[10], node[11]
-    for lamp in range(highlights.shape[0]):
+    for lamp in range(HIGHLIGHTS):
         lx, ly, lz = highlights[lamp, 0], highlights[lamp, 1], highlights[lamp, 2]
         lit = tx * lx + ty * ly + tz * lz
         # Cosine between lamp and eye around the fibre; reflections fade towards the far side.
-        turned = (lx * vx + ly * vy + lz * vz - lit * seen) / (np.sqrt(max(1 - lit * lit, 1e-4)) * seen_across)
+        turned = (lx * vx + ly * vy + lz * vz - lit * seen) / (np.sqrt(max(1.0 - lit * lit, 1e-4)) * seen_across)
         around = np.sqrt(max(0.5 + 0.5 * turned, 0.0)) * node[16 + lamp]
         surface = (lit + seen - _SURFACE_SHIFT) / _SURFACE_WIDTH
         inner = (lit + seen - _INNER_SHIFT) / _INNER_WIDTH
@@ -199,10 +203,11 @@ def _colour_node(node, highlights, highlight_colours, centre, out):
 
 
 @inline
-def strand_colour(colours, node, weights):
+def strand_colour(colours, node, barycentric, y, x):
     """Linear colour of a strand between `node` and the next, darker towards its sides."""
-    rounded = 1 - np.float32(0.25) * weights[2] * weights[2]
-    a, b = rounded * weights[0], rounded * weights[1]
+    aside = barycentric[y, x, 2]
+    rounded = 1 - np.float32(0.25) * aside * aside
+    a, b = rounded * barycentric[y, x, 0], rounded * barycentric[y, x, 1]
     return (
         a * colours[node, 0] + b * colours[node + 1, 0],
         a * colours[node, 1] + b * colours[node + 1, 1],

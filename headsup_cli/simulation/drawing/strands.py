@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int, Int32, UInt8
+from jaxtyping import Float32, Int32, UInt8
 
 from headsup_cli.cameras.camera import Cameras
 from headsup_cli.rendering.mesh_rasteriser import BANDS_PER_THREAD, MeshFragments
@@ -74,12 +74,3 @@ def sample_footprint_m(cameras: Cameras, supersampling: int) -> float:
     """Width in metres that a sample covers at the origin of the cameras' world, the median of the views."""
     depth = torch.linalg.vector_norm(cameras.centres, dim=-1)
     return float((depth / cameras.K[:, 0, 0]).median()) / supersampling
-
-
-def strand_normals(
-    strands: Strands, segment: Int[np.ndarray, "*n"], weights: Float[np.ndarray, "*n 3"]
-) -> Float32[np.ndarray, "*n 3"]:
-    """Unit outward normals at merged fragments, `segment` being the face index less the number of the mesh's faces."""
-    first = strands.first[segment]
-    normal = weights[..., :1] * strands.columns[first, 6:9] + weights[..., 1:2] * strands.columns[first + 1, 6:9]
-    return (normal / (np.linalg.norm(normal, axis=-1, keepdims=True) + 1e-9)).astype(np.float32)
