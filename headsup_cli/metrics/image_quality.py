@@ -1,8 +1,11 @@
 """How close two pictures are: PSNR and SSIM, batched and differentiable."""
 
+from typing import Literal
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
 
 _WINDOW_PX = 11
 _SIGMA_PX = 1.5
@@ -26,16 +29,25 @@ def psnr(
     return -10.0 * torch.log10(mean)
 
 
-def ssim(image: Float[Tensor, "*batch h w c"], reference: Float[Tensor, "*batch h w c"]) -> Float[Tensor, "*batch"]:
+def ssim(
+    image: Float[Tensor, "*batch h w c"],
+    reference: Float[Tensor, "*batch h w c"],
+    *,
+    border: Literal["inside", "reflect"] = "inside",
+) -> Float[Tensor, "*batch"]:
     """Mean structural similarity of values in [0, 1], one per picture.
 
     Wang et al., "Image quality assessment: from error visibility to structural similarity" (2004): Gaussian window of
-    11 pixels and sigma 1.5, K1 = 0.01, K2 = 0.03, averaged over channels and over the windows that lie fully inside.
+    11 pixels and sigma 1.5, K1 = 0.01, K2 = 0.03, averaged over channels and windows.
 
     Args:
         image: Pictures to judge, at least 11 pixels in width and height.
         reference: What they should be.
+        border: Which windows count: those that lie fully inside, as in the paper, or one around every pixel, the
+            pictures being continued by their reflection, as torchmetrics has it.
     """
+    if border == "reflect":
+        image, reference = _reflected(image), _reflected(reference)
     return ssim_map(image, reference).mean((-3, -2, -1))
 
 
@@ -52,6 +64,12 @@ def ssim_map(
     similarity = (2 * product + c1) * (2 * (mean_product - product) + c2)
     similarity = similarity / ((squares + c1) * (mean_squares - squares + c2))
     return similarity.reshape(*batch, channels, *similarity.shape[-2:]).movedim(-3, -1)
+
+
+def _reflected(images: Float[Tensor, "*batch h w c"]) -> Float[Tensor, "*batch h+10 w+10 c"]:
+    planes = images.movedim(-1, -3).reshape(-1, 1, *images.shape[-3:-1])  # [n, 1, h, w]
+    padded = F.pad(planes, (_WINDOW_PX // 2,) * 4, mode="reflect")
+    return padded.reshape(*images.shape[:-3], images.shape[-1], *padded.shape[-2:]).movedim(-3, -1)
 
 
 def _gaussian_blur(images: Float[Tensor, "*batch h w"]) -> Float[Tensor, "*batch h-10 w-10"]:

@@ -54,6 +54,7 @@ def test_any_batch_shape(pair):
     image, reference, mask = pair
     assert psnr(image[0], reference[0], mask[0]) == psnr(image, reference, mask)[0]
     assert ssim(image[None], reference[None]).shape == (1, 2)
+    assert ssim(image[None], reference[None], border="reflect").shape == (1, 2)
     torch.testing.assert_close(ssim(image[1], reference[1]), ssim(image, reference)[1])
 
 
@@ -68,3 +69,14 @@ def test_gradients(pair):
     image.requires_grad_()
     assert torch.autograd.gradcheck(lambda x: ssim(x, reference), image)
     assert torch.autograd.gradcheck(lambda x: psnr(x, reference, mask), image)
+
+
+def test_torchmetrics_finds_the_same(pair):
+    functional = pytest.importorskip("torchmetrics.functional.image")
+    image, reference, _ = (tensor.float() for tensor in pair)
+    for one, other in zip(image, reference, strict=True):
+        planes = [picture.permute(2, 0, 1)[None] for picture in (one, other)]
+        theirs = functional.structural_similarity_index_measure(*planes, data_range=1.0)
+        assert ssim(one, other, border="reflect") == pytest.approx(float(theirs), abs=1e-5)
+        theirs = functional.peak_signal_noise_ratio(*planes, data_range=1.0)
+        assert psnr(one, other) == pytest.approx(float(theirs), abs=1e-5)

@@ -1,0 +1,47 @@
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from headsup_cli.cameras.trajectories import orbit
+from headsup_cli.capture.capture import Capture, CaptureFrame
+from headsup_cli.capture.schemas import HeadFrameEntry, ProvenanceEntry
+from headsup_cli.jobs import latents
+from headsup_cli.jobs.latents import portraits_of_captures, portraits_of_simulated
+from headsup_cli.model.views import Views
+from headsup_cli.template.arkit import ARKIT_NAMES
+
+
+def capture_with(frames: dict[str, CaptureFrame]) -> Capture:
+    origin = HeadFrameEntry.model_construct(), ProvenanceEntry.model_construct()
+    return Capture("somebody", {}, frames, np.eye(4), *origin)
+
+
+def test_every_moment_of_every_capture_is_a_portrait_and_its_mirror_image(monkeypatch):
+    rest, wink = CaptureFrame({}), CaptureFrame({}, {"eyeBlinkLeft": 0.9})
+    captures = {Path("anna"): {"rest": rest, "wink": wink}, Path("ben"): {"rest": rest}}
+    views = Views(torch.rand(2, 8, 6, 3), torch.ones(2, 8, 6, 1), orbit(2, 6, 8), masked=False)
+    monkeypatch.setattr(latents, "read_capture", lambda path: capture_with(captures[path]))
+    monkeypatch.setattr(latents, "capture_views", lambda capture, frame: (["a", "b"], views))
+    portrait, count = portraits_of_captures([Path("anna"), Path("ben")])
+    made = [portrait(index) for index in range(count)]
+    assert [one.subject for one in made] == [0, -1, 0, -1, 1, -2]
+    left, right = (ARKIT_NAMES.index(f"eyeBlink{side}") for side in ("Left", "Right"))
+    assert float(made[2].coefficients[left]) == float(made[3].coefficients[right]) == torch.tensor(0.9)
+    assert not made[0].coefficients.any()
+    assert torch.equal(made[1].views.rgb, views.rgb.flip(2))
+    assert all(one.attributes == {} for one in made)
+
+
+def test_a_simulated_person_keeps_face_light_and_cameras_under_an_expression(monkeypatch):
+    monkeypatch.setattr(latents, "_VIEWS", 1)
+    portrait, count = portraits_of_simulated(2)
+    assert count == 8
+    neutral, mirrored, smiling = (portrait(index) for index in (4, 5, 6))
+    assert [one.subject for one in (neutral, mirrored, smiling)] == [1, -2, 1]
+    assert not neutral.coefficients.any()
+    assert smiling.coefficients.any()
+    assert torch.equal(neutral.views.cameras.cam_from_world, smiling.views.cameras.cam_from_world)
+    assert neutral.attributes == smiling.attributes
+    change = (neutral.views.rgb - smiling.views.rgb).abs()
+    assert 0 < change.mean() < 0.05, "the face moves, the rest stays"
