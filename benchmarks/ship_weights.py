@@ -10,7 +10,7 @@ import torch
 
 from headsup_cli.model.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint, save_checkpoint
 from headsup_cli.template.default import load_template
-from headsup_cli.training.trainer import CHECKPOINT_FILE
+from headsup_cli.training.loop import CHECKPOINT_FILE
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from headsup_cli.cameras.camera import Cameras
 from headsup_cli.model.anchors import UvAnchors
@@ -46,6 +47,8 @@ class FusionBlock(nn.Module):
 class FusionStage(nn.Module):
     """Several blocks at one UV resolution, starting from learnable tokens or from a coarser stage."""
 
+    recompute = False  # blocks in the backward pass, instead of keeping what they computed (gradient checkpointing)
+
     def __init__(
         self, kind: AttentionKind, config: FusionStageConfig, pyramid_channels: int, coarser: int, template: Template
     ) -> None:
@@ -72,7 +75,8 @@ class FusionStage(nn.Module):
             tokens = tokens + to_tokens(upsample(self.from_coarser(coarse_tokens), size))
             offset = to_tokens(upsample(coarse_offset, size))
         for block in self.blocks:
-            tokens, offset = block(tokens, pyramid, cameras, self.anchors, offset)
+            given = (tokens, pyramid, cameras, self.anchors, offset)
+            tokens, offset = checkpoint(block, *given, use_reentrant=False) if self.recompute else block(*given)
         return to_grid(tokens, size[0]), to_grid(offset, size[0])
 
 

@@ -7,7 +7,20 @@ from headsup_cli.template.default import load_template
 
 
 def test_two_steps_on_simulated_people_and_nothing_left_to_do_after(program, tmp_path):
-    command = ("train", "-c", "tiny", "--set", "training.steps=2", "--workers", "0", "-o", tmp_path, "--quiet")
+    command = (
+        "train",
+        "-c",
+        "tiny",
+        "--set",
+        "training.steps=2",
+        "--set",
+        "training.validation.every=0",
+        "--workers",
+        "0",
+        "-o",
+        tmp_path,
+        "--quiet",
+    )
     code, out, err = program(*command)
     assert code == 0, err
     assert "step 2" in out
@@ -28,6 +41,10 @@ def test_two_steps_on_simulated_people_and_nothing_left_to_do_after(program, tmp
         (("-c", "tiny", "--set", "training.stepz=3"), "stepz"),
         (("-c", "tiny", "--set", "training.steps=-3"), "training.steps"),
         (("-c", "tiny", "--init", "nowhere.safetensors"), "nowhere"),
+        (("captures", "--simulate", "-c", "tiny"), "--simulate"),
+        (("nowhere", "-c", "tiny"), "nowhere"),
+        (("--stage", "animation"), "--latents"),
+        (("--stage", "prior", "--latents", "nowhere.safetensors"), "nowhere"),
     ],
 )
 def test_bad_configurations_are_named(program, tmp_path, arguments, named):
@@ -35,6 +52,15 @@ def test_bad_configurations_are_named(program, tmp_path, arguments, named):
     assert code == 2
     assert named in err
     assert "Traceback" not in err
+
+
+def test_a_dry_run_says_what_it_would_take_and_leaves_nothing(program, tmp_path):
+    code, out, err = program("train", "-c", "small", "-o", tmp_path / "run", "--dry-run", "--quiet")
+    assert code == 0, err
+    assert "4,000 simulated people" in out
+    assert "2.24 M parameters" in out
+    assert "GFLOP a step" in out
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("name", ["tiny", "small", "base"])
