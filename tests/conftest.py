@@ -66,3 +66,38 @@ def toy_template():
         face_parts=np.zeros(len(faces), np.uint8),
         regions={"face": np.ones(len(vertices), np.float32)},
     )
+
+
+@pytest.fixture(scope="session")
+def crowd():
+    """Latents [4, 8, 8] of 60 invented people, neutral and smiling: women apart from men, the smile a pattern."""
+    import torch
+
+    from headsup_cli.model.latent_set import LatentSet
+    from headsup_cli.template.arkit import ARKIT_NAMES
+
+    people = 60
+    generator = torch.Generator().manual_seed(0)
+    basis = torch.linalg.qr(torch.randn(256, 10, generator=generator)).Q.T
+    place = torch.randn(people, 8, generator=generator) * torch.tensor([3.0, 2.0, 2.0, 1.0, 1.0, 1.0, 0.5, 0.5])
+    woman = torch.arange(people) % 2
+    neutral = 4 * (2 * woman[:, None] - 1) * basis[8] + place @ basis[:8]
+    both = torch.stack([neutral, neutral + 0.3 * basis[9]], 1).flatten(0, 1)
+    coefficients = torch.zeros(2 * people, 52)
+    coefficients[1::2, [ARKIT_NAMES.index("mouthSmileLeft"), ARKIT_NAMES.index("mouthSmileRight")]] = 0.8
+    words = [
+        {
+            "sex": "female" if w else "male", "age_years": 30.0, "build": "average", "melanin": 0.2, "freckles": False,
+            "eyes": "brown", "hair": "short", "hair_colour": "brown", "beard": "none", "lipstick": False,
+            "clothes": "none", "clothes_colour": "none", "glasses": "none", "earrings": "none", "headwear": "none",
+            "headwear_colour": "none",
+        }
+        for w in woman.tolist()
+    ]  # fmt: skip
+    return LatentSet(
+        latents=both.unflatten(1, (4, 8, 8)),
+        subject=torch.arange(people).repeat_interleave(2),
+        coefficients=coefficients,
+        attributes=tuple(entry for entry in words for _ in range(2)),
+        model_hash="c" * 64,
+    )

@@ -1,0 +1,98 @@
+"""Latents to train the prior and the animation model on, of captures or of simulated people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from headsup_cli.cameras.camera import Cameras
+from headsup_cli.capture.capture import Capture, read_capture
+from headsup_cli.inference.capture_views import capture_views
+from headsup_cli.model.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
+from headsup_cli.model.views import Views
+from headsup_cli.runtime.hashing import sha256_of
+from headsup_cli.simulation.attributes import attributes
+from headsup_cli.simulation.body.expressions import coefficients, sample_expression
+from headsup_cli.simulation.drawing.lighting import sample_lamps
+from headsup_cli.simulation.drawing.shading import render_mesh
+from headsup_cli.simulation.drawing.strands import sample_footprint_m
+from headsup_cli.simulation.person import lit_mesh, posed_vertices, sample_person
+from headsup_cli.simulation.rig.rig import sample_cameras
+from headsup_cli.template.template import Template
+from headsup_cli.training.latents import LatentSet, Portrait, encode_latents, mirrored
+
+_VIEWS, _WIDTH_PX, _HEIGHT_PX, _SUPERSAMPLING = 8, 144, 192, 2  # of simulated portraits
+
+Portraits = tuple[Callable[[int], Portrait], int]  # portraits by number, and how many there are
+
+
+def portraits_of_captures(captures: Sequence[Path]) -> Portraits:
+    """Every moment of every capture, each with its mirror image; captures are told apart by their place in the list."""
+    moments = [(number, frame) for number, path in enumerate(captures) for frame in read_capture(path).frames]
+
+    @lru_cache(maxsize=1)
+    def opened(number: int) -> Capture:
+        return read_capture(captures[number])
+
+    def portrait(index: int) -> Portrait:
+        number, frame = moments[index // 2]
+        capture = opened(number)
+        _, views = capture_views(capture, frame)
+        weights = torch.from_numpy(coefficients(capture.frames[frame].expression))
+        straight = Portrait(views, number, weights, {})
+        return mirrored(straight) if index % 2 else straight
+
+    return portrait, 2 * len(moments)
+
+
+def portraits_of_simulated(people: int, seed: int = 0) -> Portraits:
+    """People who do not exist, with a neutral face, an expression, and both in the mirror."""
+
+    @lru_cache(maxsize=2)
+    def drawn(person: int, expressive: bool) -> Portrait:
+        return _simulated(seed, person, expressive=expressive)
+
+    def portrait(index: int) -> Portrait:
+        straight = drawn(index // 4, bool(index % 4 // 2))
+        return mirrored(straight) if index % 2 else straight
+
+    return portrait, 4 * people
+
+
+def make_latents(
+    portraits: Portraits, folder: Path, template: Template, *, checkpoint: Path | None, device: torch.device | str
+) -> LatentSet:
+    """Encode portraits; what a stopped run had finished is kept in `folder`.
+
+    Args:
+        portraits: Of captures or of simulated people.
+        folder: For the finished parts.
+        template: The one that the weights were trained on.
+        checkpoint: The weights; those that ship with headsup by default.
+        device: Where to work.
+
+    Raises:
+        InputError: The weights cannot be used, or `folder` holds latents of others.
+    """
+    source, count = portraits
+    model = load_checkpoint(checkpoint, template, device).model
+    weights = sha256_of(checkpoint or DEFAULT_CHECKPOINT)
+    return encode_latents(source, count, model, folder, model_hash=weights, device=device)
+
+
+def _simulated(seed: int, number: int, *, expressive: bool) -> Portrait:
+    """The same person, light and cameras whatever the expression."""
+    rng = np.random.default_rng([seed, number, 0x5A9])
+    person = sample_person(rng, departure=1.0)
+    expression = sample_expression(rng)
+    lamps, cameras = sample_lamps(rng), sample_cameras(rng, _VIEWS, _WIDTH_PX, _HEIGHT_PX)
+    shown = expression if expressive else {}
+    mesh = lit_mesh(person, posed_vertices(person, shown), lamps, sample_footprint_m(cameras, _SUPERSAMPLING))
+    rgb, alpha = render_mesh(mesh, person.paint, cameras, _SUPERSAMPLING, np.ones((_VIEWS, 3)))
+    single = Cameras(cameras.cam_from_world.float(), cameras.K.float(), cameras.width, cameras.height)
+    views = Views(torch.from_numpy(rgb), torch.from_numpy(alpha)[..., None], single, masked=True)
+    return Portrait(views, number, torch.from_numpy(coefficients(shown)), attributes(person))
