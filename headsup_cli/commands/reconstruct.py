@@ -1,11 +1,16 @@
 """`headsup reconstruct`: from a rig dump or a capture to a head."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from headsup_cli.commands.console import print_table
 from headsup_cli.commands.options import (
     DeviceOption,
     DistortionOption,
@@ -17,6 +22,10 @@ from headsup_cli.commands.options import (
     TemplateOption,
 )
 from headsup_cli.commands.values import parse_effort
+
+if TYPE_CHECKING:
+    from headsup_cli.batch.subjects import SubjectOutcome
+    from headsup_cli.inference.refine import RefineOptions
 
 
 def reconstruct(
@@ -35,9 +44,24 @@ def reconstruct(
     views: Annotated[
         int | None, typer.Option("--views", min=1, help="Use so many views, spread around.", show_default=False)
     ] = None,
-    frame: Annotated[
-        str | None, typer.Option("--frame", help="Which moment of the subject; the most neutral.", show_default=False)
+    uv: Annotated[
+        Literal["128", "256", "512"] | None,
+        typer.Option(
+            "--uv",
+            help="Texels a side, one Gaussian each: 128 as the model gives them, 256 refined.",
+            show_default=False,
+        ),
     ] = None,
+    frame: Annotated[
+        str | None,
+        typer.Option("--frame", metavar="NAME|all", help="A moment of the subject, or every one.", show_default=False),
+    ] = None,
+    neutral: Annotated[
+        bool, typer.Option("--neutral", help="The most neutral moment; so it is without --frame.")
+    ] = False,
+    refine_cameras: Annotated[
+        bool, typer.Option("--refine-cameras", help="With --refine: correct the cameras' poses too.")
+    ] = False,
     orbit: Annotated[bool, typer.Option("--orbit", help="Add orbit.mp4, a turn about the head.")] = False,
     checkpoint: Annotated[
         Path | None,
@@ -57,30 +81,70 @@ def reconstruct(
     """Turn captures of heads into 3D Gaussian heads.
 
     Each SUBJECT is a rig dump (prepared on the way) or a capture that 'headsup preprocess' made. Writes
-    DIR/<subject>/ with gaussians.ply, head.json, head.safetensors and report.json.
+    DIR/<subject>/ with gaussians.ply, head.json, head.safetensors and report.json; with
+    --frame all, DIR/<subject>/<frame>/.
     Heads that are there already and would be the same are left alone.
 
     Example:
         headsup reconstruct my_subject -o heads --orbit
         headsup reconstruct my_subject -o heads --refine 60
         headsup reconstruct subjects -o heads --workers 4
+        headsup reconstruct my_subject -o heads --frame all --refine 30 --uv 512
     """
     from headsup_cli.batch.subjects import check_outcomes, expand_subjects, run_subjects
     from headsup_cli.capture.capture import is_capture
     from headsup_cli.capture.rigs.detection import is_rig_dump, read_rig_dump
     from headsup_cli.inference.reconstruct import ReconstructOptions
-    from headsup_cli.inference.refine import RefineOptions
     from headsup_cli.jobs.reconstruction import ReconstructJob
     from headsup_cli.runtime.device import resolve_device
 
-    sharpening = None if refine is None else RefineOptions(seconds=refine.seconds, steps=refine.steps)
-    options = ReconstructOptions(frame=frame, views=views, refine=sharpening, seed=seed)
-    read = partial(read_rig_dump, importer=format, distortion=distortion)
-    job = ReconstructJob(output, options, size, orbit, checkpoint, str(resolve_device(device)), template, read)
+    if neutral and frame is not None:
+        raise typer.BadParameter("--neutral and --frame exclude each other: leave one of them out.")
+    every, resolution = frame == "all", None if uv is None else int(uv)
+    options = ReconstructOptions(
+        frame=None if every else frame,
+        views=views,
+        resolution=resolution,
+        refine=_refine_options(refine, refine_cameras, resolution),
+        seed=seed,
+    )
     paths = expand_subjects(subjects, lambda folder: is_capture(folder) or is_rig_dump(folder))
+    job = ReconstructJob(
+        output,
+        options,
+        size,
+        orbit,
+        checkpoint,
+        str(resolve_device(device)),
+        template,
+        read=partial(read_rig_dump, importer=format, distortion=distortion),
+        frames="every" if every else "one",
+        queue=tuple(paths) if workers == 1 else (),
+    )
     manifest = output / "manifest.jsonl"
     outcomes = run_subjects(paths, job, manifest=manifest, is_done=job.is_done, workers=workers)
-    for outcome in outcomes:
-        if outcome.status != "failed":
-            print(job.folder(Path(outcome.subject)))
+    if len(outcomes) == 1:
+        print(job.folder(paths[0]))
+    else:
+        rows = [_row(outcome, job.folder) for outcome in outcomes]
+        print_table(("subject", "outcome", "seconds", "head"), rows)
     check_outcomes(outcomes, manifest)
+
+
+def _row(outcome: SubjectOutcome, place: Callable[[Path], Path]) -> tuple[str, str, str, str]:
+    """A line of the table: where the head is, or why there is none."""
+    subject = Path(outcome.subject)
+    result = outcome.message if outcome.status == "failed" else str(place(subject))
+    return subject.name, outcome.status, f"{outcome.seconds:.1f}", result
+
+
+def _refine_options(effort: Any, cameras: bool, resolution: int | None) -> RefineOptions | None:
+    """What --refine, --refine-cameras and --uv say together."""
+    from headsup_cli.inference.refine import RefineOptions
+
+    if effort is not None:
+        wanted = RefineOptions(seconds=effort.seconds, steps=effort.steps, cameras=cameras)
+        return wanted if resolution is None else replace(wanted, resolution=resolution)
+    if cameras:
+        raise typer.BadParameter("--refine-cameras needs --refine: say how long.")
+    return None

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from headsup_cli import __version__
@@ -17,7 +18,7 @@ from headsup_cli.gaussians.gaussians import Gaussians, concatenate
 from headsup_cli.gaussians.head import Head, write_head
 from headsup_cli.gaussians.uv_maps import GaussianMaps, bind, texel_anchors
 from headsup_cli.inference.capture_views import capture_views
-from headsup_cli.inference.refine import RefineOptions, refine
+from headsup_cli.inference.refine import RefineOptions, RefineResult, refine
 from headsup_cli.metrics.image_quality import psnr
 from headsup_cli.model.checkpoint import Checkpoint
 from headsup_cli.model.views import Views
@@ -35,6 +36,7 @@ class ReconstructOptions:
 
     frame: str | None = None  # the capture's first by default, which is its most neutral one
     views: int | None = None
+    resolution: int | None = None  # UV texels along one side without refinement; the model's own by default
     refine: RefineOptions | None = None
     seed: int = 0
 
@@ -64,7 +66,7 @@ def reconstruct(
         capture: The subject.
         checkpoint: The model.
         template: The one that the model was trained on.
-        options: Frame, number of views, refinement.
+        options: Frame, number of views, density, refinement.
         device: Where to work; the result is on the CPU.
         times: Where stages are timed; stages before this call may be in it already.
         made_from: Hash of all that goes into the head, kept in its provenance so that a finished one is known.
@@ -77,39 +79,31 @@ def reconstruct(
     frame = options.frame or next(iter(capture.frames))
     with times.stage("load images"):
         names, views = capture_views(capture, frame, limit=options.views)
-        compared = views.resized(REPORT_SIZE_PX)
     with times.stage("forward pass"):
-        maps, latent, room = _predicted(checkpoint, views, device)
-    quality = {"feed-forward": _figures(maps, template, room, compared, names)}
-    refinement = None
-    if options.refine is not None:
-        wanted = replace(options.refine, seed=options.seed)
-        with times.stage("refine"):
-            result = refine(maps, views, template, wanted, background=room, device=device)
-        maps = result.maps
-        refinement = {**asdict(options.refine), "steps_done": result.steps, "final_loss": result.final_loss}
-        quality["refined"] = _figures(maps, template, room, compared, names)
+        prediction = _predicted(checkpoint, views, device)
+    made = _made(prediction, names, views, template, options, device=device, times=times)
+    provenance = {
+        "program": f"headsup {__version__}",
+        "capture": capture.provenance.model_dump(),
+        "checkpoint": dict(checkpoint.provenance),
+        "frame": frame,
+        "views": names,
+        "seed": options.seed,
+        "refine": made.refinement,
+        "made_from": made_from,
+    }
     head = Head(
         subject=capture.subject,
-        maps=maps,
+        maps=made.maps,
         template=template.name,
         template_sha256=template.sha256,
         rig_from_head=np.asarray(capture.rig_from_head, np.float64),
-        latent=latent,
-        provenance={
-            "program": f"headsup {__version__}",
-            "capture": capture.provenance.model_dump(),
-            "checkpoint": dict(checkpoint.provenance),
-            "frame": frame,
-            "views": names,
-            "seed": options.seed,
-            "refine": refinement,
-            "made_from": made_from,
-        },
+        latent=prediction.latent,
+        provenance=provenance,
     )
     gaussians = head.gaussians(template)
     report = _report(capture, frame, views, gaussians, device=str(device))
-    report |= {"input_views_psnr_db": quality, "refine": refinement}
+    report |= {"input_views_psnr_db": made.quality, "refine": made.refinement}
     report["seconds"] = {name: round(value, 2) for name, value in times.seconds.items()}
     return Reconstruction(head, gaussians, report)
 
@@ -120,10 +114,25 @@ def write_reconstruction(reconstruction: Reconstruction, folder: Path, template:
     (folder / REPORT_FILE).write_text(json.dumps(reconstruction.report, indent=1) + "\n", "utf-8")
 
 
-def _predicted(
-    checkpoint: Checkpoint, views: Views, device: torch.device | str
-) -> tuple[GaussianMaps, Tensor, Gaussians | None]:
-    """Maps, latent and background of the forward pass, on the CPU and free of autograd."""
+@dataclass(frozen=True)
+class _Prediction:
+    """Of the forward pass, on the CPU and free of autograd."""
+
+    maps: GaussianMaps
+    latent: Float[Tensor, "z q q"]
+    room: Gaussians | None  # only for views without masks
+
+
+@dataclass(frozen=True)
+class _Made:
+    """The maps of the head, and what the report says of them."""
+
+    maps: GaussianMaps
+    quality: dict[str, Any]
+    refinement: dict[str, Any] | None
+
+
+def _predicted(checkpoint: Checkpoint, views: Views, device: torch.device | str) -> _Prediction:
     with torch.inference_mode():
         prediction = checkpoint.model(views.resized(checkpoint.model.config.encoder.image_size_px).to(device))
 
@@ -131,7 +140,56 @@ def _predicted(
         return tensor.clone().cpu()  # outside inference mode, so that refinement may differentiate
 
     room = None if prediction.background is None else prediction.background.map(kept)
-    return prediction.maps.map(kept), kept(prediction.latent), room
+    return _Prediction(prediction.maps.map(kept), kept(prediction.latent), room)
+
+
+def _made(
+    prediction: _Prediction,
+    names: list[str],
+    views: Views,
+    template: Template,
+    options: ReconstructOptions,
+    *,
+    device: torch.device | str,
+    times: StageTimes,
+) -> _Made:
+    """The predicted maps at the wanted density, or refined."""
+    maps, compared = prediction.maps, views.resized(REPORT_SIZE_PX)
+
+    def figures(maps: GaussianMaps, views: Views) -> dict[str, Any]:
+        return _figures(maps, template, prediction.room, views, names)
+
+    quality = {"feed-forward": figures(maps, compared)}
+    if options.refine is None:
+        if options.resolution is not None:
+            maps = maps.resampled(texel_anchors(template, maps.resolution), options.resolution)
+        return _Made(maps, quality, None)
+    wanted = replace(options.refine, seed=options.seed)
+    with times.stage("refine"):
+        result = refine(maps, views, template, wanted, background=prediction.room, device=device)
+    corrected = replace(compared, cameras=result.corrections.applied(compared.cameras))
+    quality["refined"] = figures(result.maps, corrected)
+    return _Made(result.maps, quality, _told(wanted, result, names))
+
+
+def _told(options: RefineOptions, result: RefineResult, names: list[str]) -> dict[str, Any]:
+    """What is written down about a refinement."""
+    corrections = result.corrections
+    told = {
+        **asdict(options),
+        "steps_done": result.steps,
+        "final_loss": result.final_loss,
+        "withheld_view": None if result.withheld is None else names[result.withheld],
+        "withheld_psnr_db": result.withheld_psnr_db,
+        "colour_gains": _by_name(names, corrections.gains),
+    }
+    if options.cameras:
+        told["camera_corrections"] = _by_name(names, corrections.head_from_head)
+    return told
+
+
+def _by_name(names: list[str], values: Tensor) -> dict[str, Any]:
+    return dict(zip(names, values.double().numpy().round(6).tolist(), strict=True))
 
 
 def _report(capture: Capture, frame: str, views: Views, gaussians: Gaussians, *, device: str) -> dict[str, Any]:

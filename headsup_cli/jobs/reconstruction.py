@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 from headsup_cli import __version__
 from headsup_cli.capture.capture import Capture, is_capture, read_capture
@@ -31,7 +34,11 @@ _ORBIT_SIZE_PX = 512
 
 @dataclass
 class ReconstructJob:
-    """Makes heads of captures and rig dumps; model and template are loaded once, when they are first needed."""
+    """Makes heads of captures and rig dumps; model and template are loaded once, when they are first needed.
+
+    The head of one frame is the folder `<output>/<subject>`; with every frame, the heads are
+    `<output>/<subject>/<frame>`.
+    """
 
     output: Path
     options: ReconstructOptions
@@ -41,60 +48,109 @@ class ReconstructJob:
     device: str
     template_folder: Path | None
     read: Callable[[Path], RigDump] = read_rig_dump
+    frames: Literal["one", "every"] = "one"  # the options' frame, or every frame of the subject
+    queue: tuple[Path, ...] = ()  # subjects in the order in which this process gets them: it prepares one ahead
     _template: Template | None = field(default=None, repr=False)
     _model: Checkpoint | None = field(default=None, repr=False)
-    _last_key: tuple[Path, str] | None = field(default=None, repr=False)
+    _keys: dict[Path, str] = field(default_factory=dict, repr=False)
+    _ahead: _Ahead | None = field(default=None, repr=False)
 
     def __call__(self, subject: Path) -> None:
-        """Write a subject's head; the folder appears complete or not at all."""
-        times, surface = StageTimes(), self._surface()
-        capture = self._capture(subject, times)
+        """Write a subject's heads; each folder appears complete or not at all."""
+        self._refuse_other_layout(subject)
+        times = StageTimes()
+        capture = self._prepared(subject, times)
+        self._prepare_next(subject)
+        for frame in capture.frames if self.frames == "every" else [self.options.frame]:
+            if not self._is_made(subject, frame):
+                self._make(subject, capture, frame, times)
+
+    def folder(self, subject: Path) -> Path:
+        """Where a subject's head goes, or its heads."""
+        return self.output / (read_capture(subject).subject if is_capture(subject) else subject.resolve().name)
+
+    def is_done(self, subject: Path) -> bool:
+        """Whether all is there already, made by this version from the same pictures, weights and options."""
+        return all(self._is_made(subject, frame) for frame in self._frame_names(subject))
+
+    def capture(self, subject: Path, times: StageTimes) -> Capture:
+        """A subject's capture, prepared now if it comes as a rig dump."""
+        if is_capture(subject):
+            return read_capture(subject)
+        return preprocess_rig(self.read(subject), self._preparation(), self._surface(), times=times)
+
+    def _make(self, subject: Path, capture: Capture, frame: str | None, times: StageTimes) -> None:
+        surface = self._surface()
         result = reconstruct(
             capture,
             self._weights(),
             surface,
-            self.options,
+            replace(self.options, frame=frame),
             device=self.device,
-            times=times,
-            made_from=self._key(subject),
+            times=replace(times, seconds=dict(times.seconds)),
+            made_from=self._key(subject, frame),
         )
-        with atomic_directory(self.folder(subject)) as unfinished:
+        with atomic_directory(self._head_folder(subject, frame)) as unfinished:
             write_reconstruction(result, unfinished, surface)
             if self.orbit:
                 turning = result.gaussians.to(self.device)
                 write_orbit(turning, unfinished / ORBIT_FILE, width=_ORBIT_SIZE_PX, height=_ORBIT_SIZE_PX)
 
-    def folder(self, subject: Path) -> Path:
-        """Where a subject's head goes."""
-        return self.output / (read_capture(subject).subject if is_capture(subject) else subject.resolve().name)
-
-    def is_done(self, subject: Path) -> bool:
-        """Whether it is there already, made by this version from the same pictures, weights and options."""
+    def _head_folder(self, subject: Path, frame: str | None) -> Path:
         folder = self.folder(subject)
+        return folder / frame if self.frames == "every" and frame is not None else folder
+
+    def _frame_names(self, subject: Path) -> list[str | None]:
+        if self.frames == "one":
+            return [self.options.frame]
+        return [*(read_capture(subject) if is_capture(subject) else self.read(subject)).frames]
+
+    def _is_made(self, subject: Path, frame: str | None) -> bool:
+        folder = self._head_folder(subject, frame)
         if not is_head(folder) or (self.orbit and not (folder / ORBIT_FILE).is_file()):
             return False
         try:
-            return read_provenance(folder).get("made_from") == self._key(subject)
+            return read_provenance(folder).get("made_from") == self._key(subject, frame)
         except InputError:
             return False
 
-    def _capture(self, subject: Path, times: StageTimes) -> Capture:
-        if is_capture(subject):
-            return read_capture(subject)
-        return preprocess_rig(self.read(subject), self._preparation(), self._surface(), times=times)
+    def _refuse_other_layout(self, subject: Path) -> None:
+        """A folder of heads must not take the place of a head, nor the other way round."""
+        folder = self.folder(subject)
+        if folder.is_dir() and any(folder.iterdir()) and is_head(folder) == (self.frames == "every"):
+            raise InputError(
+                folder,
+                found="a head" if is_head(folder) else "a folder that is no head",
+                expected="room for " + ("the heads of every frame" if self.frames == "every" else "one head"),
+                remedy="give another --output, or move it away",
+            )
+
+    def _prepared(self, subject: Path, times: StageTimes) -> Capture:
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead.is_for(subject):
+            times.seconds.update(ahead.times.seconds)
+            return ahead.capture.result()
+        return self.capture(subject, times)
+
+    def _prepare_next(self, subject: Path) -> None:
+        """Start on the next subject that needs work while this one is reconstructed."""
+        if subject in self.queue[:-1]:
+            self._ahead = _Ahead(self, self.queue[self.queue.index(subject) + 1 :])
 
     def _preparation(self) -> PreprocessOptions:
+        if self.frames == "every":
+            return PreprocessOptions(size=self.size)
         return PreprocessOptions(
             size=self.size, frames="neutral" if self.options.frame is None else (self.options.frame,)
         )
 
-    def _key(self, subject: Path) -> str:
-        """A hash of all that the head is made from; the last one is kept between `is_done` and the call."""
-        if self._last_key is None or self._last_key[0] != subject:
-            self._last_key = subject, self._hash(subject)
-        return self._last_key[1]
+    def _key(self, subject: Path, frame: str | None) -> str:
+        """A hash of all that the head of a frame is made from; the pictures are hashed once."""
+        if subject not in self._keys:
+            self._keys[subject] = self._hash_of_inputs(subject)
+        return hashlib.sha256(f"{self._keys[subject]} {frame}".encode()).hexdigest()
 
-    def _hash(self, subject: Path) -> str:
+    def _hash_of_inputs(self, subject: Path) -> str:
         surface = self._surface()
         if is_capture(subject):
             pictures = sha256_of(subject)
@@ -113,3 +169,27 @@ class ReconstructJob:
         if self._model is None:
             self._model = load_checkpoint(self.checkpoint, self._surface(), self.device)
         return self._model
+
+
+class _Ahead:
+    """The capture of the next subject that needs work, in the making on a thread of its own."""
+
+    def __init__(self, job: ReconstructJob, subjects: Sequence[Path]) -> None:
+        self.capture: Future[Capture] = Future()
+        self.times = StageTimes()
+        self._subject: Path | None = None
+        self._thread = threading.Thread(target=self._work, args=(job, subjects), daemon=True, name="headsup prepare")
+        self._thread.start()
+
+    def is_for(self, subject: Path) -> bool:
+        """Wait until it is ready or has failed, and say whether it is this subject's."""
+        self._thread.join()
+        return self._subject == subject
+
+    def _work(self, job: ReconstructJob, subjects: Sequence[Path]) -> None:
+        try:
+            self._subject = next((subject for subject in subjects if not job.is_done(subject)), None)
+            if self._subject is not None:
+                self.capture.set_result(job.capture(self._subject, self.times))
+        except Exception as error:  # raised again when the subject's turn comes
+            self.capture.set_exception(error)

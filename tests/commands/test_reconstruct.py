@@ -42,6 +42,8 @@ def test_it_leaves_a_head_a_report_and_a_video(heads):
     assert quality["feed-forward"]["foreground"] > 17
     assert quality["refined"]["foreground"] > quality["feed-forward"]["foreground"] + 2
     assert report["refine"]["steps_done"] == 60
+    assert report["refine"]["withheld_view"] in report["input_views_psnr_db"]["refined"]["per_view"]
+    assert set(report["refine"]["colour_gains"]) == set(report["input_views_psnr_db"]["refined"]["per_view"])
     assert {"forward pass", "refine", "find head frame"} <= set(report["seconds"])
     assert json.loads((heads / "manifest.jsonl").read_text())["status"] == "done"
 
@@ -204,7 +206,16 @@ def test_a_finished_head_is_left_alone_until_something_changes(sample, program, 
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--refine", "soon"), ("--refine", "0"), ("--device", "cuda:99"), ("--views", "0"), ("--frame", "nope")],
+    [
+        ("--refine", "soon"),
+        ("--refine", "0"),
+        ("--refine-cameras",),
+        ("--device", "cuda:99"),
+        ("--views", "0"),
+        ("--frame", "nope"),
+        ("--neutral", "--frame", "00_neutral"),
+        ("--uv", "300"),
+    ],
     ids=" ".join,
 )
 def test_bad_options_are_named(arguments, sample, program, tmp_path):
