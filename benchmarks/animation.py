@@ -1,32 +1,39 @@
-"""How far animating a head brings it towards the real expression, on the 16 cameras of ../shared/captures/ict_0.
+"""How far animating a head brings it towards the real expression, in the face region, over leaving it neutral.
 
-    python benchmarks/animation.py                    # reconstructs the neutral frame feed-forward
-    python benchmarks/animation.py --refine 60        # and refines it
-    python benchmarks/animation.py --head heads/ict_0 # takes a head that is there
-    python benchmarks/animation.py --pictures DIR     # left as is, animated, real: side by side
+    python benchmarks/animation.py                     # ../shared/captures/ict_0, on its 16 cameras
+    python benchmarks/animation.py --refine 60         # its neutral frame refined for a minute first
+    python benchmarks/animation.py --head heads/ict_0  # a head that is there
+    python benchmarks/animation.py --people 32         # simulated people whom no training saw, 8 expressions each
+    python benchmarks/animation.py --rig geometric --rig latent --rig blend
+    python benchmarks/animation.py --pictures DIR      # left as is, animated, real: side by side
 
-PSNR in the face region: where the template's face, eyes and mouth show in the real frame's pose.
+PSNR where the template's face, eyes and mouth show in the real picture's pose. For the latent rig also how much of the
+way from the neutral latent to the one that the encoder makes of the real expression F goes (Z consistency).
 """
 
 import argparse
 import subprocess
 import sys
 import tempfile
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from headsup_cli.animation.geometric_rig import GeometricRig, Pose
+from headsup_cli.animation.rig import Pose, Rig
+from headsup_cli.animation.rigs import rigged
 from headsup_cli.capture.capture import Capture
 from headsup_cli.capture.rigs.detection import read_rig_dump
 from headsup_cli.gaussians.gaussians import Gaussians
-from headsup_cli.gaussians.head import read_head
+from headsup_cli.gaussians.head import Head, read_head
 from headsup_cli.gaussians.spherical_harmonics import SH_C0
 from headsup_cli.inference.capture_views import capture_views
 from headsup_cli.media.images import to_8bit, write_image
 from headsup_cli.metrics.image_quality import psnr
+from headsup_cli.model.checkpoint import load_checkpoint
+from headsup_cli.model.expression import load_expression
 from headsup_cli.model.views import Views
 from headsup_cli.preprocessing.preprocess import PreprocessOptions, preprocess_rig
 from headsup_cli.rendering.render import render
@@ -36,16 +43,59 @@ from headsup_cli.template.texels import sample_texels
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SUBJECT = REPOSITORY.parent / "shared" / "captures" / "ict_0"
+FIRST_UNSEEN = 700_000_000  # seed of the first simulated person
+EXPRESSIONS = 8
 SIZE_PX = 500
 REGIONS = ("face", "eyes", "mouth")
 
 
-def reconstruct(folder: Path, refine: str) -> Path:
-    """A head of the neutral frame."""
-    options = ["--refine", refine] if refine != "0" else []
-    command = [sys.executable, "-m", "headsup_cli", "reconstruct", str(SUBJECT), "--frame", "neutral", "-q"]
-    subprocess.run([*command, "-o", str(folder), *options], check=True, cwd=REPOSITORY)
-    return folder / SUBJECT.name
+@dataclass(frozen=True)
+class Moment:
+    """A head, and real pictures of another expression of the same person in the head's own frame."""
+
+    name: str
+    head: Head
+    coefficients: dict[str, float]
+    views: Views
+
+
+def rig_dump_moments(folder: Path, given: Path | None, refine: str, template: Template) -> Iterator[Moment]:
+    """All expressions of a rig dump, beside a head of its neutral frame."""
+    dump = read_rig_dump(folder)
+    neutral = next(name for name, weights in dump.expressions.items() if not any(weights.values()))
+    with tempfile.TemporaryDirectory() as place:
+        head = read_head(given or reconstruct(folder, neutral, Path(place), refine))
+    for frame, coefficients in dump.expressions.items():
+        if frame != neutral:
+            capture = preprocess_rig(dump, PreprocessOptions(size=SIZE_PX, frames=(frame,)), template)
+            views = aligned(capture, head.rig_from_head, capture_views(capture, frame)[1])
+            yield Moment(f"{folder.name}/{frame}", head, coefficients, views)
+
+
+def simulated_moments(people: int, refine: str, template: Template) -> Iterator[Moment]:
+    """Expressions of simulated people."""
+    for seed in range(FIRST_UNSEEN, FIRST_UNSEEN + people):
+        with tempfile.TemporaryDirectory() as place:
+            options = ["--expressions", str(1 + EXPRESSIONS), "--size", "375x500", "--truth", "light"]
+            run("simulate", "-n", "1", "--seed", str(seed), "-o", place, *options)
+            yield from rig_dump_moments(Path(place) / f"person_{seed:06d}", None, refine, template)
+
+
+def reconstruct(subject: Path, frame: str, folder: Path, refine: str) -> Path:
+    """A head of one frame."""
+    run("reconstruct", str(subject), "--frame", frame, "-o", str(folder), *(["--refine", refine] * (refine != "0")))
+    return folder / subject.name
+
+
+def run(*arguments: str) -> None:
+    command = [sys.executable, "-m", "headsup_cli", *arguments, "-q"]
+    subprocess.run(command, check=True, cwd=REPOSITORY, stdout=subprocess.DEVNULL)
+
+
+def aligned(capture: Capture, rig_from_head: np.ndarray, views: Views) -> Views:
+    """The views with their cameras in the head's own frame, which another frame's capture need not share exactly."""
+    capture_from_head = torch.from_numpy(np.linalg.inv(capture.rig_from_head) @ rig_from_head).float()
+    return replace(views, cameras=views.cameras.in_frame(capture_from_head))
 
 
 def face_mask(gaussians: Gaussians, views: Views, template: Template, resolution: int) -> torch.Tensor:
@@ -55,46 +105,67 @@ def face_mask(gaussians: Gaussians, views: Views, template: Template, resolution
     painted = (share[texels.vertex_indices[texels.mask]] * texels.barycentric[texels.mask]).sum(1)
     sh = torch.zeros_like(gaussians.sh)
     sh[:, 0] = (torch.from_numpy(painted)[:, None] - 0.5) / SH_C0
-    shown = Gaussians(gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities, sh)
-    return (render(shown, views.cameras).rgb[..., 0] > 0.5).float() * (views.mask[..., 0] > 0.5)
+    return (render(replace(gaussians, sh=sh), views.cameras).rgb[..., 0] > 0.5).float() * (views.mask[..., 0] > 0.5)
 
 
-def aligned(capture: Capture, rig_from_head: np.ndarray, views: Views) -> Views:
-    """The views with their cameras in the head's own frame, which another frame's capture need not share exactly."""
-    capture_from_head = torch.from_numpy(np.linalg.inv(capture.rig_from_head) @ rig_from_head).float()
-    return replace(views, cameras=views.cameras.in_frame(capture_from_head))
+def compare(moment: Moment, rig: Rig, template: Template, pictures: Path | None) -> tuple[float, float]:
+    """PSNR of the head as it is and of the animated one."""
+    views, posed = moment.views, rig.pose(Pose.of(moment.coefficients))
+    mask = face_mask(posed, views, template, moment.head.maps.resolution)
+    still, moved = (render(gaussians, views.cameras).rgb.clamp(0, 1) for gaussians in (rig.neutral, posed))
+    seen = (mask.sum((1, 2)) > 0.01 * mask[0].numel()).nonzero()[:, 0]  # from behind there is no face
+    before, after = (psnr(rgb[seen], views.rgb[seen], mask[seen]).mean().item() for rgb in (still, moved))
+    if pictures is not None:
+        for index in seen:
+            row = torch.cat([still[index], moved[index], views.rgb[index], moved[index] * mask[index, ..., None]], 1)
+            write_image(pictures / f"{moment.name.replace('/', '_')}_{int(index):02d}.png", to_8bit(row.numpy()))
+    return before, after
+
+
+def consistency(moment: Moment, checkpoint: Path | None, expression: Path | None, template: Template) -> float:
+    """Share of the squared way between the latents of neutral and expression that F goes."""
+    model = load_checkpoint(checkpoint, template).model
+    wanted = model(moment.views.resized(model.config.encoder.image_size_px)).latent
+    neutral, b = moment.head.latent, torch.from_numpy(Pose.of(moment.coefficients).weights)
+    found = load_expression(expression).network(neutral[None], b[None])[0]
+    return 1 - float((found - wanted).square().sum() / (neutral - wanted).square().sum())
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--subject", type=Path, default=SUBJECT)
+    parser.add_argument("--people", type=int, default=0)
+    parser.add_argument("--refine", default="0", metavar="SECONDS")
+    parser.add_argument("--head", type=Path)
+    parser.add_argument("--rig", action="append", choices=["geometric", "latent", "blend"])
+    parser.add_argument("--checkpoint", type=Path)
+    parser.add_argument("--expression", type=Path)
+    parser.add_argument("--pictures", type=Path)
+    return parser.parse_args()
 
 
 @torch.no_grad()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--refine", default="0", metavar="SECONDS")
-    parser.add_argument("--head", type=Path)
-    parser.add_argument("--pictures", type=Path)
-    arguments = parser.parse_args()
-    template = load_template()
-    with tempfile.TemporaryDirectory() as folder:
-        head = read_head(arguments.head or reconstruct(Path(folder), arguments.refine))
-    rig = GeometricRig.of(head, template)
-    dump = read_rig_dump(SUBJECT)
-    for frame, coefficients in dump.expressions.items():
-        capture = preprocess_rig(dump, PreprocessOptions(size=SIZE_PX, frames=(frame,)), template)
-        names, views = capture_views(capture, frame)
-        views = aligned(capture, head.rig_from_head, views)
-        posed = rig.pose(Pose.of(coefficients))
-        mask = face_mask(posed, views, template, head.maps.resolution)
-        still, moved = (render(gaussians, views.cameras).rgb.clamp(0, 1) for gaussians in (rig.neutral, posed))
-        seen = mask.sum((1, 2)) > 0.01 * mask[0].numel()  # from behind there is no face
-        before, after = (psnr(rgb[seen], views.rgb[seen], mask[seen]).mean() for rgb in (still, moved))
-        print(
-            f"{frame:10} {coefficients}\n  neutral {before:.2f} dB, animated {after:.2f} dB, gain {after - before:+.2f}"
-        )
-        if arguments.pictures:
-            for index in np.flatnonzero(seen.numpy()):
-                row = torch.cat(
-                    [still[index], moved[index], views.rgb[index], moved[index] * mask[index, ..., None]], 1
-                )
-                write_image(arguments.pictures / f"{frame}_{names[index]}.png", to_8bit(row.numpy()))
+    given, template = parsed(), load_template()
+    kinds = given.rig or ["geometric"]
+    if given.people:
+        moments = simulated_moments(given.people, given.refine, template)
+    else:
+        moments = rig_dump_moments(given.subject, given.head, given.refine, template)
+    print(f"{'':28} neutral  " + "  ".join(f"{kind:>9}" for kind in kinds) + "   Z")
+    gains, head, rigs = [], None, []
+    for moment in moments:
+        if moment.head is not head:
+            head = moment.head
+            weights = {"checkpoint": given.checkpoint, "expression": given.expression}
+            rigs = [rigged(head, template, kind, **weights) for kind in kinds]
+        results = [compare(moment, rig, template, given.pictures) for rig in rigs]
+        gains.append([after - before for before, after in results])
+        way = consistency(moment, given.checkpoint, given.expression, template) if kinds != ["geometric"] else np.nan
+        shown = "  ".join(f"{gain:+9.2f}" for gain in gains[-1])
+        print(f"{moment.name:28} {results[0][0]:7.2f}  {shown}  {way:+.2f}", flush=True)
+    print(f"{'mean':37} " + "  ".join(f"{gain:+9.2f}" for gain in np.mean(gains, 0)))
+    print(f"{'least':37} " + "  ".join(f"{gain:+9.2f}" for gain in np.min(gains, 0)))
 
 
 if __name__ == "__main__":

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from scipy.spatial.transform import Rotation
 
-from headsup_cli.animation.geometric_rig import GeometricRig, Pose
+from headsup_cli.animation.rig import Pose, Rig
 from headsup_cli.gaussians.gaussians import Gaussians
-from headsup_cli.runtime.atomic import atomic_path
+from headsup_cli.runtime.atomic import atomic_write_bytes
 from headsup_cli.template.arkit import ARKIT_NAMES
 
 SCHEMA = "headsup-blendshapes/1"
@@ -29,7 +29,7 @@ class _Difference:
     log_scale: torch.Tensor  # [m, 3]
 
 
-def write_blendshapes(rig: GeometricRig, path: Path) -> None:
+def write_blendshapes(rig: Rig, path: Path) -> None:
     """Write the neutral Gaussians and, for each of ARKit's 52 shapes, the difference at weight 1, as safetensors."""
     rest = rig.neutral
     differences = [_difference(rest, rig.pose(Pose.of({name: 1.0}))) for name in ARKIT_NAMES]
@@ -46,12 +46,8 @@ def write_blendshapes(rig: GeometricRig, path: Path) -> None:
         "delta_rotation": torch.cat([difference.rotation for difference in differences]),
         "delta_log_scale": torch.cat([difference.log_scale for difference in differences]),
     }
-    with atomic_path(path) as temporary:
-        save_file(
-            {name: tensor.contiguous() for name, tensor in tensors.items()},
-            temporary,
-            metadata={"schema": SCHEMA, "shapes": ",".join(ARKIT_NAMES), "units": "m", "axes": "+y up, +z ahead"},
-        )
+    metadata = {"schema": SCHEMA, "shapes": ",".join(ARKIT_NAMES), "units": "m", "axes": "+y up, +z ahead"}
+    atomic_write_bytes(path, save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata))
 
 
 def _difference(rest: Gaussians, moved: Gaussians) -> _Difference:

@@ -1,4 +1,4 @@
-"""What an animated head is written as: a video, a folder or zip of PLYs."""
+"""What an animated head is written as: a video, a folder or zip of PLYs, a USD stage, blendshapes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from headsup_cli.runtime.atomic import atomic_directory, atomic_path
 from headsup_cli.runtime.progress import progress
 
 Camera = Literal["front", "orbit"]
-Output = Literal["video", "ply", "zip", "blendshapes"]
+Output = Literal["video", "ply", "zip", "usd", "blendshapes"]
 _STRIP_SHARE = 0.22  # height of the plotted curves over that of the picture
 
 
@@ -68,6 +68,9 @@ def write_animation(
     elif to == "blendshapes":
         path = folder / "blendshapes.safetensors"
         write_blendshapes(rig, path)
+    elif to == "usd":
+        path = folder / f"{name}.usd"
+        write_usd_sequence(rig, curves, path, fps=options.fps)
     else:
         path = folder / (name if to == "ply" else f"{name}.zip")
         write_plys(rig, curves, path)

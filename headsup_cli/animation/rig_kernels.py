@@ -7,6 +7,7 @@ from headsup_cli.animation.compilation import inline, kernel
 _LEAST_STRETCH, _MOST_STRETCH = np.float32(0.5), np.float32(2.5)  # how far a splat follows the skin
 _FLAT = np.float32(0.02)  # sine of the angle between two tangents under which a fold has no frame
 _ONE, _TINY = np.float32(1), np.float32(1e-12)
+_CLEAR = np.float32(1e-4)  # opacities nearer to 0 or 1 are taken for this near
 
 
 @kernel
@@ -44,9 +45,32 @@ def pose_texels(
             rotation = _compose(turned, rotation)
         out_means[i, 0], out_means[i, 1], out_means[i, 2] = x, y, z
         _turn_quaternion(_quaternion(rotation), quats[i], out_quats[i])
-        out_scales[i, 0], out_scales[i, 1] = scales[i, 0] * along_u, scales[i, 1] * along_v
-        out_scales[i, 2] = scales[i, 2]
+        if along_u == _ONE and along_v == _ONE:
+            out_scales[i] = scales[i]
+        else:
+            _stretch(quats[i], neutral_frames[i], along_u, along_v, scales[i], out_scales[i])
         _turn_colour(rotation, sh[i], out_sh[i])
+
+
+@kernel
+def paint_texels(weights, texels, first, shapes, deltas, sh, opacities):
+    """Change colours and opacities of some Gaussians in place.
+
+    Row i of `deltas` from first[i] to first[i + 1] holds, for the shapes named in `shapes`, what Gaussian texels[i]
+    gains at weight 1: harmonics, coefficient by coefficient, and the logit of its opacity.
+    """
+    channels = deltas.shape[1] - 1
+    for i in range(texels.shape[0]):
+        gaussian, logit = texels[i], np.float32(0)
+        for row in range(first[i], first[i + 1]):
+            w = weights[shapes[row]]
+            if w != 0:
+                for channel in range(channels):
+                    sh[gaussian, channel // 3, channel % 3] += w * deltas[row, channel]
+                logit += w * deltas[row, channels]
+        if logit != 0:
+            opacity = min(max(opacities[gaussian], _CLEAR), _ONE - _CLEAR)
+            opacities[gaussian] = _ONE / (_ONE + (_ONE / opacity - _ONE) * np.exp(-logit))
 
 
 @inline
@@ -96,6 +120,25 @@ def _deformed(tangents, before, moved):
     )
     along_u = length / length_before
     return rotation, _limited(along_u), _limited(area / area_before / along_u)
+
+
+@inline
+def _stretch(quat, frame, along_u, along_v, scales, out):
+    """Lengthen each axis of a Gaussian by as much as the surface stretches in its direction."""
+    w, x, y, z = quat[0], quat[1], quat[2], quat[3]
+    n = _ONE / max(w * w + x * x + y * y + z * z, _TINY)
+    axes = (
+        (_ONE - 2 * n * (y * y + z * z), 2 * n * (x * y + w * z), 2 * n * (x * z - w * y)),
+        (2 * n * (x * y - w * z), _ONE - 2 * n * (x * x + z * z), 2 * n * (y * z + w * x)),
+        (2 * n * (x * z + w * y), 2 * n * (y * z - w * x), _ONE - 2 * n * (x * x + y * y)),
+    )
+    for k in range(3):
+        a = axes[k]
+        u = a[0] * frame[0, 0] + a[1] * frame[0, 1] + a[2] * frame[0, 2]
+        v = a[0] * frame[1, 0] + a[1] * frame[1, 1] + a[2] * frame[1, 2]
+        out[k] = scales[k] * np.sqrt(
+            max(_ONE + (along_u * along_u - _ONE) * u * u + (along_v * along_v - _ONE) * v * v, _TINY)
+        )
 
 
 @inline

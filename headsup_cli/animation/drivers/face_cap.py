@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from headsup_cli.animation.curves import MAX_FRAMES, Curves, weights_from_columns
-from headsup_cli.animation.drivers.text_table import TextTable, read_lines
+from headsup_cli.animation.drivers.text_table import TextTable, first_lines, read_lines
 from headsup_cli.errors import InputError
 
 _FIXED = ("time_ms", "hx", "hy", "hz", "rx", "ry", "rz", "left_x", "left_y", "right_x", "right_y")
@@ -15,7 +15,7 @@ _FIXED = ("time_ms", "hx", "hy", "hz", "rx", "ry", "rz", "left_x", "left_y", "ri
 
 def recognises(path: Path) -> bool:
     """Whether the first lines start as the app writes them."""
-    return any(line.startswith(("bs,", "bs|")) for line in read_lines(path)[:20])
+    return any(line.startswith(("bs,", "bs|")) for line in first_lines(path, 20))
 
 
 def read(path: Path) -> Curves:

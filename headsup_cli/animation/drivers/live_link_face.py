@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from headsup_cli.animation.curves import Curves, weights_from_columns
-from headsup_cli.animation.drivers.text_table import TextTable, read_lines, read_text_table
+from headsup_cli.animation.drivers.text_table import TextTable, first_lines, read_text_table
 from headsup_cli.errors import InputError
 
 _TIMECODE = re.compile(r"(\d+):(\d\d):(\d\d):(\d\d(?:\.\d+)?)")
@@ -20,7 +20,7 @@ _EYES = (("LeftEyeYaw", "LeftEyePitch"), ("RightEyeYaw", "RightEyePitch"))
 
 def recognises(path: Path) -> bool:
     """Whether the file starts as the app's export does."""
-    return path.suffix.lower() == ".csv" and (read_lines(path) or [""])[0].lower().startswith("timecode,")
+    return path.suffix.lower() == ".csv" and "".join(first_lines(path, 1)).lower().startswith("timecode,")
 
 
 def read(path: Path) -> Curves:

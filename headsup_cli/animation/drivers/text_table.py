@@ -14,6 +14,7 @@ from headsup_cli.animation.curves import MAX_FRAMES
 from headsup_cli.errors import InputError
 
 MAX_BYTES = 512 * 2**20
+_MAX_LINE = 100_000
 _DELIMITERS = ",;\t|"
 
 
@@ -76,9 +77,20 @@ def read_lines(path: Path) -> list[str]:
     except UnicodeDecodeError as error:
         raise InputError(path, found="not text", expected="UTF-8", remedy="export it again as text") from error
     except OSError as error:
-        raise InputError(
-            path, found=f"unreadable ({error.strerror})", expected="a clip of curves", remedy="check the path"
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def first_lines(path: Path, count: int) -> list[str]:
+    """The first lines of a text file, without reading the rest; bytes that are no text are replaced.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            return [file.readline(_MAX_LINE).rstrip("\r\n") for _ in range(count)]
+    except OSError as error:
+        raise _unreadable(path, error) from error
 
 
 def read_text_table(path: Path) -> TextTable:
@@ -108,3 +120,9 @@ def read_text_table(path: Path) -> TextTable:
                 remedy="correct or remove the line",
             )
     return TextTable(path, header, [row for _, row in cells[1:]], [number for number, _ in cells[1:]])
+
+
+def _unreadable(path: Path, error: OSError) -> InputError:
+    return InputError(
+        path, found=f"unreadable ({error.strerror})", expected="a clip of curves", remedy="check the path"
+    )

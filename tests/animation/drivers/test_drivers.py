@@ -163,5 +163,17 @@ def test_any_text_is_read_or_refused(tmp_path, text, suffix):
     assert len(curves) == len(curves.weights) >= 1
 
 
+def test_recognising_a_file_reads_its_first_lines_only(tmp_path, monkeypatch):
+    from headsup_cli.animation.drivers import text_table
+
+    path = live_link(tmp_path, [{"JawOpen": 0.1}] * 2)
+    with path.open("ab") as file:
+        file.write(b"\n" + b"\xff" * 100_000)  # would be refused
+    monkeypatch.setattr(text_table, "MAX_BYTES", 0)
+    assert next(driver.name for driver in DRIVERS if driver.recognises(path)) == "live-link-face"
+    with pytest.raises(InputError, match="larger than"):
+        read_curves(path)
+
+
 def test_every_driver_says_what_it_reads():
     assert len({driver.name for driver in DRIVERS}) == len(DRIVERS)

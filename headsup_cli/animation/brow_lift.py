@@ -1,0 +1,70 @@
+"""Brows that rise as far as people's: the skin of the forehead glides along with them."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32
+
+from headsup_cli.template.arkit import ARKIT_NAMES
+from headsup_cli.template.template import Template
+from headsup_cli.template.texels import vertex_normals
+
+LIFT_M = 0.01  # of the brow, raised as far as people can: about a centimetre
+_COLUMN_M = 0.006  # width over which the brow's own lift is looked for
+_RAISING = ("browInnerUp", "browOuterUpLeft", "browOuterUpRight")
+
+
+def lifted_blendshapes(template: Template) -> Float32[np.ndarray, "52 v 3"]:
+    """The template's blendshapes with the three that raise the brows made as large as people's.
+
+    The frontalis raises the brow by about a centimetre and pulls the forehead's skin with it as a sheet, which glides
+    over the skull and comes to rest at the hairline, where the muscle ends. Blendshapes that lift a narrow band stretch
+    the brow instead. Shapes that rise so far already are left alone, and so are templates without brows or scalp.
+    """
+    blendshapes = template.blendshapes
+    brows = [index for name, index in template.landmarks.items() if name.startswith("brow_")]
+    together = sum(blendshapes[ARKIT_NAMES.index(name)][:, 1] for name in _RAISING)
+    reach_m = _forehead_m(template, brows)
+    if reach_m <= 0 or not 0 < (own_m := float(np.max(together[brows]))) < LIFT_M:
+        return blendshapes
+    lifted = blendshapes.copy()
+    skin = _skin(template)
+    for name in _RAISING:
+        index = ARKIT_NAMES.index(name)
+        lifted[index] = _with_forehead(template, blendshapes[index] * np.float32(LIFT_M / own_m), skin, reach_m)
+    return lifted
+
+
+def _forehead_m(template: Template, brows: list[int]) -> float:
+    """From the brows up to the middle of the hairline; 0 where the template does not name both."""
+    x, y, z = template.vertices.T
+    hair = (template.regions.get("scalp", np.zeros(len(x))) > 0.5) & (z > 0)
+    middle = hair & (np.abs(x) <= np.abs(x[brows]).min(initial=np.inf))
+    return float(y[middle].min() - y[brows].max()) if brows and middle.any() else 0.0
+
+
+def _with_forehead(
+    template: Template, shape: Float32[np.ndarray, "v 3"], skin: Bool[np.ndarray, " v"], reach_m: float
+) -> Float[np.ndarray, "v 3"]:
+    """A raising shape whose lift fades out smoothly over `reach_m` above the brow, along the skull."""
+    x, y, z = template.vertices.T
+    front = np.flatnonzero(skin & (z > 0))
+    weight = np.exp(-0.5 * ((x[front, None] - x[front]) / _COLUMN_M) ** 2)
+    lift = weight * np.maximum(shape[front, 1], 0)
+    crest = lift.argmax(1)  # of each vertex's column, the point that rises most
+    rise, above = lift.max(1), (y[front] - y[front[crest]]) / reach_m
+    share = np.clip(above, 0, 1)
+    sheet = np.where(above > 0, rise * (1 - share**2 * (3 - 2 * share)), 0)
+    normal = vertex_normals(template.vertices, template.faces)[front]
+    along = np.array([0.0, 1.0, 0.0]) - normal[:, 1:2] * normal
+    along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-6)
+    glided = shape.copy()
+    more = sheet > shape[front, 1]
+    glided[front[more]] = (sheet[:, None] * along)[more]
+    return glided
+
+
+def _skin(template: Template) -> Bool[np.ndarray, " v"]:
+    skin = np.zeros(len(template.vertices), bool)
+    skin[template.faces[template.face_parts == template.part_names.index("skin")]] = True
+    return skin

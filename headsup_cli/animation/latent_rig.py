@@ -1,0 +1,177 @@
+"""A head's own blendshapes, as the expression transformer imagines them in latent space."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32
+from torch import Tensor
+
+from headsup_cli.animation.geometric_rig import geometric_rig
+from headsup_cli.animation.rig import OPEN_LIPS, RIGID_PARTS, Movement, Paint, Rig
+from headsup_cli.animation.sparse_rows import sparse_rows
+from headsup_cli.errors import InputError
+from headsup_cli.gaussians.gaussians import Gaussians
+from headsup_cli.gaussians.head import Head
+from headsup_cli.gaussians.spherical_harmonics import SH_C0
+from headsup_cli.gaussians.uv_maps import GaussianMaps, bind, texel_anchors
+from headsup_cli.model.expression import SHAPES, ExpressionTransformer
+from headsup_cli.model.head_model import HeadModel
+from headsup_cli.template.template import Template
+
+_STILL_M = 1e-4  # texels that the latent moves by less do not follow it
+_PLAIN = 0.012  # changes of colour and of opacity's logit below this are not seen
+_EYES = [index for index, part in enumerate(RIGID_PARTS) if part.startswith("eye")]
+
+
+def latent_rig(
+    head: Head,
+    template: Template,
+    model: HeadModel,
+    transformer: ExpressionTransformer,
+    *,
+    moved_share: float = 1.0,
+    painted_share: float = 1.0,
+) -> Rig:
+    """Rig a head by what F makes of its latent for each coefficient alone, decoded once and summed when posing.
+
+    The surface is the decoder's: it moves, and is painted, by the difference between decode(F(Zn, b)) and decode(Zn).
+    The detail that the head has beyond its latent rides along: what stands off the decoded surface turns and stretches
+    with the template's tangent frames, as in the geometric rig. Eyes and lower teeth are carried rigidly there too.
+
+    Args:
+        head: With the latent that `model` gave it.
+        template: The one that the head was made with.
+        model: Decodes the latent.
+        transformer: F.
+        moved_share: How far the skin follows the latent, the rest of the way the template's blendshapes.
+        painted_share: How far the latent's change of colour and opacity is taken over, in place of the shade in
+            the mouth.
+
+    Raises:
+        InputError: The head has no latent, or not one of this model, or another template.
+    """
+    rig = geometric_rig(head, template)
+    latent = _latent_of(head, model)
+    anchors, decoded = texel_anchors(template, head.maps.resolution), _decoder(model, template, head.maps.resolution)
+    surface = bind(decoded(latent), anchors)
+    shapes = [bind(decoded(z), anchors) for z in _single_shapes(transformer, latent)]
+    return replace(
+        rig,
+        movement=_movement(rig.movement, surface, shapes, moved_share),
+        paint=_paint(rig, surface, shapes, painted_share) if painted_share else rig.paint,
+    )
+
+
+@torch.inference_mode()
+def neutralised(
+    head: Head,
+    coefficients: Float[Tensor, " 52"],
+    template: Template,
+    model: HeadModel,
+    transformer: ExpressionTransformer,
+) -> Head:
+    """A head captured in an expression, made neutral.
+
+    Args:
+        head: In the expression, with the latent that `model` gave it.
+        coefficients: ARKit's, of that expression.
+        template: The one that the head was made with.
+        model: Decodes the latent.
+        transformer: F, which goes back from (Zb, b) to Zn as well.
+
+    Raises:
+        InputError: The head has no latent, or not one of this model.
+    """
+    latent = _latent_of(head, model)
+    still = transformer(latent[None], coefficients[None], "to neutral")[0]
+    decoded = _decoder(model, template, head.maps.resolution)
+    before, after = (decoded(z).tensors() for z in (latent, still))
+    maps = {name: tensor + (after[name] - before[name]).clone() for name, tensor in head.maps.tensors().items()}
+    return replace(head, maps=GaussianMaps(**maps), latent=still.clone())
+
+
+def _latent_of(head: Head, model: HeadModel) -> Float[Tensor, "z q q"]:
+    wanted = (model.config.latent.channels, *[model.config.latent.resolution] * 2)
+    if head.latent is None or tuple(head.latent.shape) != wanted:
+        raise InputError(
+            f"head {head.subject}",
+            field="latent",
+            found="missing" if head.latent is None else f"of shape {tuple(head.latent.shape)}",
+            expected=f"the latent {wanted} of the weights at hand",
+            remedy="reconstruct the head again, or take --rig geometric",
+        )
+    return head.latent.float()
+
+
+@torch.inference_mode()
+def _single_shapes(
+    transformer: ExpressionTransformer, latent: Float[Tensor, "z q q"]
+) -> Iterator[Float[Tensor, "z q q"]]:
+    """The latent with each coefficient at 1 and the others at 0."""
+    for coefficients in torch.eye(SHAPES)[:, None]:
+        yield transformer(latent[None], coefficients)[0]
+
+
+def _decoder(model: HeadModel, template: Template, resolution: int) -> Callable[[Float[Tensor, "z q q"]], GaussianMaps]:
+    """What a latent alone describes, at the resolution of a head that may have been refined."""
+    anchors = texel_anchors(template, model.config.resolution)
+
+    @torch.inference_mode()
+    def decoded(latent: Float[Tensor, "z q q"]) -> GaussianMaps:
+        maps = model.decode(latent)
+        return maps if maps.resolution == resolution else maps.resampled(anchors, resolution)
+
+    return decoded
+
+
+def _movement(at: Movement, surface: Gaussians, shapes: list[Gaussians], share: float) -> Movement:
+    """The geometric rig's movement with its points drawn to the decoded surface's, a share of the way."""
+    count = len(at.anchors)
+    texel = np.repeat(np.arange(count), np.diff(at.first))
+
+    def blended() -> Iterator[Float32[np.ndarray, "n 9"]]:
+        for index, shape in enumerate(shapes):
+            rows = at.shapes == index
+            dense = np.zeros((count, 9), np.float32)
+            dense[texel[rows]] = at.deltas[rows]
+            imagined = (shape.means - surface.means).numpy()
+            dense[:, :3] += share * (imagined - dense[:, :3])
+            yield dense
+
+    def follows(dense: Float32[np.ndarray, "n 9"]) -> np.ndarray:
+        return (np.linalg.norm(dense[:, :3], axis=1) > _STILL_M) | dense[:, 3:].any(1)
+
+    first, names, deltas = sparse_rows(blended(), follows)
+    anchors = at.anchors + np.float32(share) * (surface.means.numpy() - at.anchors)
+    return replace(at, first=first, shapes=names, deltas=deltas, anchors=anchors)
+
+
+def _paint(rig: Rig, surface: Gaussians, shapes: list[Gaussians], share: float) -> Paint:
+    """What the latent paints, eyes left out: their irises turn with them."""
+    skin = ~np.isin(rig.movement.rigid, _EYES)[:, None]
+
+    def changes() -> Iterator[Float32[np.ndarray, "n d"]]:
+        for shape in shapes:
+            sh = (shape.sh - surface.sh).flatten(1)
+            logit = torch.logit(shape.opacities, 1e-4) - torch.logit(surface.opacities, 1e-4)
+            yield share * torch.cat([sh, logit[:, None]], 1).numpy() * skin
+        yield (1 - share) * _dense(rig.paint, len(skin))
+
+    def seen(change: Float32[np.ndarray, "n d"]) -> np.ndarray:
+        return (np.abs(change[:, :3]).max(1) * SH_C0 > _PLAIN) | (np.abs(change[:, -1]) > 20 * _PLAIN)
+
+    first, names, deltas = sparse_rows(changes(), seen)
+    painted = np.flatnonzero(np.diff(first))
+    return Paint(painted, np.append(first[painted], first[-1]), names, deltas)
+
+
+def _dense(paint: Paint, count: int) -> Float32[np.ndarray, "n d"]:
+    """The shade of the mouth, texel by texel."""
+    dense = np.zeros((count, paint.deltas.shape[1]), np.float32)
+    rows = paint.shapes == OPEN_LIPS
+    dense[np.repeat(paint.texels, np.diff(paint.first))[rows]] = paint.deltas[rows]
+    return dense

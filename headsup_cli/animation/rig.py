@@ -1,0 +1,164 @@
+"""A head with all that posing it needs; `Rig.pose` is linear algebra on its texels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int, Int32, Int64
+from scipy.spatial.transform import Rotation
+
+from headsup_cli.animation.curves import MAX_WEIGHT
+from headsup_cli.animation.rig_kernels import paint_texels, pose_texels
+from headsup_cli.gaussians.gaussians import Gaussians
+from headsup_cli.template.arkit import ARKIT_NAMES
+from headsup_cli.template.coefficients import check_coefficients
+from headsup_cli.template.template import Template
+
+RIGID_PARTS = ("eye_left", "eye_right", "teeth_lower")
+_BLINKS = [ARKIT_NAMES.index(name) for name in ("eyeBlinkLeft", "eyeBlinkRight")]
+OPEN_LIPS = len(ARKIT_NAMES)  # the row of `Paint.shapes` that goes with how far the lips are parted
+_OPEN_LIPS_M = 0.01  # how far that is all the way
+_RETRACTION_M = 0.006  # of an eye behind closed lids: further than people's, so that nothing comes through
+
+
+@dataclass(frozen=True)
+class Pose:
+    """What a head does at one moment."""
+
+    weights: Float32[np.ndarray, " 52"]  # ARKit's, in the order of ARKIT_NAMES
+    head_rad: Float32[np.ndarray, " 3"] | None = None  # yaw, pitch, roll: turns about y, x and z, in this order
+    gaze_rad: Float32[np.ndarray, "2 2"] | None = None  # yaw and pitch of the left and right eye; None follows weights
+
+    @staticmethod
+    def of(coefficients: Mapping[str, float]) -> Pose:
+        """The pose of some coefficients by ARKit name, zero for what is not named.
+
+        Raises:
+            InputError: A name that is not ARKit's, or a weight outside [0, 1].
+        """
+        check_coefficients("coefficients", coefficients, ARKIT_NAMES, low=0.0)
+        return Pose(np.array([coefficients.get(name, 0.0) for name in ARKIT_NAMES], np.float32))
+
+
+@dataclass(frozen=True)
+class Movement:
+    """How the texels move with the blendshapes."""
+
+    first: Int64[np.ndarray, " n1"]  # rows of `deltas` of each texel, and their end
+    shapes: Int32[np.ndarray, " m"]
+    deltas: Float32[np.ndarray, "m 9"]  # metres at weight 1: the point, its tangent along u, its tangent along v
+    anchors: Float32[np.ndarray, "n 3"]  # metres: the points that move, about which what hangs on them turns
+    tangents: Float32[np.ndarray, "n 2 3"]
+    frames: Float32[np.ndarray, "n 3 3"]  # rows: along u, across, normal
+    rigid: Int32[np.ndarray, " n"]  # index into RIGID_PARTS, -1 for what bends
+    head_share: Float32[np.ndarray, " n"]  # of a turn of the head
+    pivot: Float32[np.ndarray, " 3"]  # of a turn of the head
+
+
+@dataclass(frozen=True)
+class Paint:
+    """How the texels' looks change with the blendshapes, and with how far the lips are parted."""
+
+    texels: Int64[np.ndarray, " p"]  # those that change
+    first: Int64[np.ndarray, " p1"]  # rows of `deltas` of each, and their end
+    shapes: Int32[np.ndarray, " m"]  # ARKit's, or OPEN_LIPS
+    deltas: Float32[np.ndarray, "m d"]  # at weight 1: SH coefficients [k, 3], and the opacity's logit
+
+
+@dataclass(frozen=True)
+class Rig:
+    """A head that can be posed.
+
+    Rotations, scales and directional colours follow the tangents of the surface. Eyes and lower teeth are carried
+    rigidly. A turn of the head fades out over the neck.
+    """
+
+    neutral: Gaussians
+    template: Template
+    movement: Movement
+    paint: Paint
+    centres: Float32[np.ndarray, "p 3"]  # of the subject's rigid parts
+    size: float  # of the subject's face over the template's
+
+    def pose(self, pose: Pose) -> Gaussians:
+        """The Gaussians of one moment, on the CPU, in the head frame of the head at rest."""
+        weights = pose.weights.clip(0, MAX_WEIGHT).astype(np.float32)
+        at, paint, rest = self.movement, self.paint, self.neutral
+        attributes = [tensor.numpy() for tensor in (rest.means, rest.quats, rest.scales)]
+        posed = [np.empty_like(attribute) for attribute in attributes]
+        opacities = rest.opacities.numpy().copy()
+        sh = rest.sh.numpy().copy()  # painted, then turned in place
+        looks = np.append(weights, np.float32(self._lips_parted(weights)))
+        paint_texels(looks, paint.texels, paint.first, paint.shapes, paint.deltas, sh, opacities)
+        pose_texels(
+            weights, at.first, at.shapes, at.deltas, at.tangents, at.frames, at.anchors, at.rigid,
+            self._transforms(pose, weights), at.head_share, _rotation_vector(pose.head_rad), at.pivot,
+            *attributes, sh, *posed, sh,
+        )  # fmt: skip
+        means, quats, scales = (torch.from_numpy(attribute) for attribute in posed)
+        return Gaussians(means, quats, scales, torch.from_numpy(opacities), torch.from_numpy(sh))
+
+    def _lips_parted(self, weights: Float32[np.ndarray, " 52"]) -> float:
+        """0 for lips as at rest, 1 for open ones."""
+        return float(np.clip(weights @ self._lip_gaps_m / _OPEN_LIPS_M, 0, 1))
+
+    @cached_property
+    def _lip_gaps_m(self) -> Float32[np.ndarray, " 52"]:
+        """How far each blendshape parts the lips."""
+        if not {"upper_lip_inner", "lower_lip_inner"} <= set(self.template.landmarks):
+            return np.zeros(len(ARKIT_NAMES), np.float32)
+        upper, lower = (self.template.landmarks[f"{lip}_lip_inner"] for lip in ("upper", "lower"))
+        return self.template.blendshapes[:, upper, 1] - self.template.blendshapes[:, lower, 1]
+
+    @cached_property
+    def _rigid_shapes(self) -> list[tuple[Float[np.ndarray, "k 3"], Float[np.ndarray, "52 k 3"]]]:
+        """Vertices at rest and their offsets, of every rigid part."""
+        vertices = [part_vertices(self.template, part) for part in RIGID_PARTS]
+        return [
+            (self.template.vertices[index].astype(np.float64), self.template.blendshapes[:, index].astype(np.float64))
+            for index in vertices
+        ]
+
+    def _transforms(self, pose: Pose, weights: Float32[np.ndarray, " 52"]) -> Float32[np.ndarray, "p 3 4"]:
+        """Where the rigid parts go: eyes turn about their centres and draw back from closed lids, teeth follow."""
+        transforms = np.zeros((len(RIGID_PARTS), 3, 4), np.float32)
+        for index, part in enumerate(RIGID_PARTS):
+            rotation, shift = _rigid_motion(*self._rigid_shapes[index], weights)
+            if part.startswith("eye"):
+                shift = np.array([0, 0, -_RETRACTION_M * min(1.0, weights[_BLINKS[index]]) ** 2])
+                if pose.gaze_rad is not None:
+                    yaw, pitch = pose.gaze_rad[index]
+                    rotation = Rotation.from_euler("YX", [yaw, -pitch]).as_matrix()
+            transforms[index, :, :3] = rotation
+            transforms[index, :, 3] = self.centres[index] + self.size * shift - rotation @ self.centres[index]
+        return transforms
+
+
+def part_vertices(template: Template, part: str) -> Int[np.ndarray, " k"]:
+    """Indices of the vertices of a part, none where the template has no such part."""
+    if part not in template.part_names:
+        return np.zeros(0, np.int64)
+    return np.unique(template.faces[template.face_parts == template.part_names.index(part)])
+
+
+def _rigid_motion(
+    rest: Float[np.ndarray, "k 3"], shapes: Float[np.ndarray, "52 k 3"], weights: Float32[np.ndarray, " 52"]
+) -> tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, " 3"]]:
+    """Rotation and shift of a part's middle that come nearest to what the blendshapes do to it (Kabsch 1976)."""
+    active = np.flatnonzero(weights)
+    if len(rest) == 0 or len(active) == 0:
+        return np.eye(3), np.zeros(3)
+    moved = rest + np.tensordot(weights[active], shapes[active], 1)
+    left, _, right = np.linalg.svd((moved - moved.mean(0)).T @ (rest - rest.mean(0)))
+    rotation = left @ np.diag([1.0, 1.0, np.linalg.det(left @ right)]) @ right
+    return rotation, moved.mean(0) - rest.mean(0)
+
+
+def _rotation_vector(head_rad: Float32[np.ndarray, " 3"] | None) -> Float32[np.ndarray, " 3"]:
+    if head_rad is None:
+        return np.zeros(3, np.float32)
+    return Rotation.from_euler("YXZ", head_rad).as_rotvec().astype(np.float32)

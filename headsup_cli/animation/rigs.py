@@ -1,0 +1,59 @@
+"""The kinds of rig, by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from headsup_cli.animation.geometric_rig import geometric_rig
+from headsup_cli.animation.latent_rig import latent_rig
+from headsup_cli.animation.rig import Rig
+from headsup_cli.errors import InputError
+from headsup_cli.gaussians.head import Head
+from headsup_cli.model.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
+from headsup_cli.model.expression import DEFAULT_EXPRESSION, load_expression
+from headsup_cli.runtime.hashing import sha256_of
+from headsup_cli.template.template import Template
+
+RigKind = Literal["geometric", "latent", "blend"]
+
+
+def rigged(
+    head: Head, template: Template, kind: RigKind, *, checkpoint: Path | None = None, expression: Path | None = None
+) -> Rig:
+    """A head ready to be posed.
+
+    Args:
+        head: Any for the geometric rig; for the others one that `checkpoint` reconstructed.
+        template: The one that it was made with.
+        kind: By the template's blendshapes; by the latent; or moved by the former and painted by the latter.
+        checkpoint: Weights that gave the head its latent; those that come with headsup by default.
+        expression: Weights of the expression transformer; likewise.
+
+    Raises:
+        InputError: The weights are not there or do not belong together, or the head is not theirs.
+    """
+    if kind == "geometric":
+        return geometric_rig(head, template)
+    weights, learned = checkpoint or DEFAULT_CHECKPOINT, load_expression(expression)
+    found = sha256_of(weights)
+    if learned.model_hash != found:
+        raise InputError(
+            expression or DEFAULT_EXPRESSION,
+            field="model_hash",
+            found=learned.model_hash[:12],
+            expected=f"{found[:12]}, the SHA-256 of {weights.name}",
+            remedy="train it on latents of these weights, or take --rig geometric",
+        )
+    loaded = load_checkpoint(checkpoint, template)
+    made_by = head.provenance.get("checkpoint")
+    if made_by is not None and dict(made_by) != dict(loaded.provenance):
+        raise InputError(
+            f"head {head.subject}",
+            field="latent",
+            found="of other weights",
+            expected=f"one of {weights.name}",
+            remedy="name its weights with --checkpoint, reconstruct it again, or take --rig geometric",
+        )
+    share = 1.0 if kind == "latent" else 0.0
+    return latent_rig(head, template, loaded.model, learned.network, moved_share=share)

@@ -1,0 +1,160 @@
+"""Expressions in latent space: from a neutral head's latent to the one of an expression, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field, PositiveInt
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from headsup_cli.config_files.json_config import load_json_config
+from headsup_cli.config_files.schema import StrictModel
+from headsup_cli.errors import InputError
+from headsup_cli.model.config import LatentConfig
+from headsup_cli.model.layers import silence
+from headsup_cli.runtime.atomic import atomic_write_bytes, atomic_write_text
+
+SHAPES = 52  # ARKit's coefficients, in the order of template.arkit.ARKIT_NAMES
+DEFAULT_EXPRESSION = Path(__file__).parent / "weights" / "expression.safetensors"
+Direction = Literal["to expression", "to neutral"]
+_DIRECTIONS: tuple[Direction, ...] = ("to expression", "to neutral")
+
+
+class ExpressionConfig(StrictModel):
+    """Shape of the transformer."""
+
+    patch: PositiveInt = 4  # cells of the latent along one side of a token
+    channels: PositiveInt = 192
+    blocks: PositiveInt = 2
+    heads: PositiveInt = 6
+
+
+class ExpressionTransformer(nn.Module):
+    """Zb ≈ F(Zn, b) and, with another direction token, Zn ≈ F(Zb, b) (Ntavelis et al., HeadsUp, 2026, section 3.4).
+
+    What it adds to a latent is what a coefficient does to people on average, and what it does to this one: features
+    read from the latent, each multiplied by a linear function of the coefficients. So no expression changes nothing,
+    exactly, and a faint one little.
+    """
+
+    typical: Float[Tensor, "52 z q q"]  # change of the latent at weight 1, the average over people
+
+    def __init__(self, config: ExpressionConfig, latent: LatentConfig) -> None:
+        super().__init__()
+        self.config, self.latent = config, latent
+        width, cells = config.channels, latent.channels * config.patch**2
+        side = latent.resolution // config.patch
+        self.inward = nn.Linear(cells, width)
+        self.position = nn.Parameter(0.5 * torch.randn(side**2, width))
+        self.direction = nn.Parameter(0.5 * torch.randn(len(_DIRECTIONS), 1, width))
+        self.expression = nn.Sequential(nn.Linear(SHAPES, width), nn.GELU(), nn.Linear(width, width))
+        self.blocks = nn.ModuleList(_block(width, config.heads) for _ in range(config.blocks))
+        self.norm = nn.LayerNorm(width)
+        self.gates = nn.ModuleList(nn.Linear(SHAPES, width, bias=False) for _ in _DIRECTIONS)
+        self.outward = nn.Linear(width, cells, bias=False)
+        silence(self.outward, std=1e-3)
+        size = latent.resolution
+        self.register_buffer("typical", torch.zeros(SHAPES, latent.channels, size, size))
+
+    def forward(
+        self,
+        latent: Float[Tensor, "n z q q"],
+        coefficients: Float[Tensor, "n 52"],
+        direction: Direction = "to expression",
+    ) -> Float[Tensor, "n z q q"]:
+        """The latents in their expressions, or made neutral.
+
+        Args:
+            latent: Neutral ones, or ones of the expressions.
+            coefficients: ARKit's, in the order of ARKIT_NAMES.
+            direction: From neutral to the expression, or back.
+        """
+        which, patch = _DIRECTIONS.index(direction), self.config.patch
+        typical = torch.einsum("nk,kzij->nzij", coefficients, self.typical) * (1 - 2 * which)
+        cells = F.pixel_unshuffle(latent, patch)  # [n, z p p, s, s]
+        x = self.inward(cells.flatten(2).mT) + self.position  # [n, s s, c]
+        context = self.direction[which] + self.expression(coefficients)[:, None]  # [n, 1, c]
+        x = torch.cat([context, x], 1)
+        for block in self.blocks:
+            x = block(x)
+        change = self.outward(self.norm(x[:, 1:]) * self.gates[which](coefficients)[:, None])  # [n, s s, z p p]
+        return latent + typical + F.pixel_shuffle(change.mT.reshape(cells.shape), patch)
+
+
+def _block(channels: int, heads: int) -> nn.Module:
+    """Attention among the tokens, then an MLP on each (Vaswani et al., 2017; normalised first)."""
+    return nn.TransformerEncoderLayer(
+        channels, heads, 4 * channels, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+    )
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A transformer with which latents it was made for and where it came from."""
+
+    network: ExpressionTransformer
+    model_hash: str  # of the weights whose latents it was trained on
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+class _ExpressionFile(StrictModel, populate_by_name=True):
+    """The JSON beside the weights."""
+
+    schema_: Literal["headsup-expression/1"] = Field(alias="schema")
+    expression: ExpressionConfig
+    latent: LatentConfig
+    model_hash: str
+    provenance: dict[str, Any]
+
+
+def save_expression(path: Path, expression: Expression, *, dtype: torch.dtype = torch.float32) -> None:
+    """Write `path` (safetensors) and the JSON of the same name, each atomically, the JSON first."""
+    network = expression.network
+    file = _ExpressionFile(
+        schema_="headsup-expression/1",
+        expression=network.config,
+        latent=network.latent,
+        model_hash=expression.model_hash,
+        provenance=dict(expression.provenance),
+    )
+    atomic_write_text(path.with_suffix(".json"), file.model_dump_json(by_alias=True, indent=1) + "\n")
+    weights = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in network.state_dict().items()}
+    atomic_write_bytes(path, save(weights))
+
+
+def load_expression(path: Path | None = None) -> Expression:
+    """Read a transformer; no code in the file is ever run.
+
+    Args:
+        path: The `.safetensors` file; the one that ships with headsup by default.
+
+    Raises:
+        InputError: A file is missing or damaged.
+    """
+    path = path or DEFAULT_EXPRESSION
+    file = load_json_config(path.with_suffix(".json"), _ExpressionFile)
+    network = ExpressionTransformer(file.expression, file.latent)
+    try:
+        weights = {name: tensor.float() for name, tensor in load_file(path).items()}
+        network.load_state_dict(weights)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise InputError(
+            path,
+            found=f"unusable ({str(error).splitlines()[0]})",
+            expected="the weights that its JSON describes",
+            remedy="copy them again, or train them with 'headsup train --stage animation'",
+        ) from error
+    broken = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise InputError(
+            path, field=broken[0], found="not finite", expected="finite weights", remedy="train them again"
+        )
+    return Expression(network.eval(), file.model_hash, file.provenance)
