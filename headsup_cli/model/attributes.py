@@ -35,9 +35,14 @@ def maps_from_raw(raw: Float[Tensor, "1 22 r r"], *, max_offset_m: float) -> Gau
     )
 
 
-def raw_from_offset(offset: Float[Tensor, "1 3 r r"]) -> Float[Tensor, "1 3 r r"]:
+def raw_from_offset(offset: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
     """The raw offset that gives a small `offset` (metres)."""
     return offset / _UNIT_OFFSET_M
+
+
+def offset_from_raw(raw: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+    """The offset (metres) that a small raw offset gives."""
+    return raw * _UNIT_OFFSET_M
 
 
 def raw_from_colour(rgb: Float[Tensor, "1 3 r r"]) -> Float[Tensor, "1 3 r r"]:

@@ -9,13 +9,15 @@ from torch import Tensor, nn
 
 from headsup_cli.gaussians.gaussians import Gaussians
 from headsup_cli.gaussians.uv_maps import GaussianMaps
+from headsup_cli.model.anchors import UvAnchors
 from headsup_cli.model.attributes import maps_from_raw
 from headsup_cli.model.background import BackgroundModel
+from headsup_cli.model.bottleneck import Bottleneck
 from headsup_cli.model.config import ModelConfig
 from headsup_cli.model.decoder import LatentDecoder
 from headsup_cli.model.detail import DetailMap
 from headsup_cli.model.encoder import ImageEncoder
-from headsup_cli.model.layers import ImageNorm
+from headsup_cli.model.sightings import sight
 from headsup_cli.model.uv_fusion import UvFusion
 from headsup_cli.model.views import Views
 from headsup_cli.template.template import Template
@@ -41,19 +43,20 @@ class HeadModel(nn.Module):
         finest, pyramid = config.fusion[-1], config.encoder.pyramid_channels
         self.encoder = ImageEncoder(config.encoder)
         self.fusion = UvFusion(config.attention, config.fusion, pyramid, template)
-        self.bottleneck = nn.Sequential(
-            nn.Conv2d(finest.channels, config.latent.channels, 3, padding=1),
-            nn.AdaptiveAvgPool2d(config.latent.resolution),
-            ImageNorm(config.latent.channels),
+        self.anchors = UvAnchors(template, config.resolution)
+        self.bottleneck = Bottleneck(
+            finest.channels,
+            config.latent.channels,
+            latent_resolution=config.latent.resolution,
+            resolution=config.resolution,
         )
         self.decoder = LatentDecoder(config.latent, config.decoder, template)
         self.detail = None if config.detail is None else DetailMap(
             config.detail,
-            resolution=config.resolution,
             decoder=config.decoder.channels[-1],
             tokens=finest.channels,
             pyramid=pyramid,
-            template=template,
+            anchors=self.anchors,
         )  # fmt: skip
         self.background = BackgroundModel(config.background, pyramid)
 
@@ -61,9 +64,10 @@ class HeadModel(nn.Module):
         """Predict a head from views of any number, in any order."""
         pyramid = self.encoder(views)
         tokens, offset = self.fusion(pyramid, views.cameras)
-        latent = self.bottleneck(tokens)
+        seen = sight(self.anchors, offset, views)
+        latent = self.bottleneck(tokens, seen)
         raw, features = self.decoder(latent)
-        detailed = raw if self.detail is None else self.detail(raw, features, tokens, offset, pyramid, views)
+        detailed = raw if self.detail is None else self.detail(raw, features, tokens, seen, pyramid, views)
         return HeadPrediction(
             latent=latent[0],
             maps=self._maps(detailed),
@@ -71,6 +75,11 @@ class HeadModel(nn.Module):
             anchor_offset=offset[0],
             background=None if views.masked else self.background(pyramid, views),
         )
+
+    def encode(self, views: Views) -> Float[Tensor, "z q q"]:
+        """The latent alone."""
+        tokens, offset = self.fusion(self.encoder(views), views.cameras)
+        return self.bottleneck(tokens, sight(self.anchors, offset, views))[0]
 
     def decode(self, latent: Float[Tensor, "z q q"]) -> GaussianMaps:
         """The maps that a latent alone describes."""

@@ -114,8 +114,5 @@ def _encoded(portraits: list[Portrait], model: HeadModel, model_hash: str, devic
 
 @torch.no_grad()
 def encode(model: HeadModel, views: Views) -> Float[Tensor, "z q q"]:
-    """The latent alone: encoder, fusion and bottleneck of `model`, without decoding."""
-    views = views.resized(model.config.encoder.image_size_px)
-    tokens, _ = model.fusion(model.encoder(views), views.cameras)
-    latent: Tensor = model.bottleneck(tokens)[0]
-    return latent
+    """The latent of views at any resolution."""
+    return model.encode(views.resized(model.config.encoder.image_size_px))
