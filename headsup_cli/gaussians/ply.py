@@ -78,7 +78,8 @@ def read_ply(path: Path) -> Gaussians:
     comment `up +y` says that the file is y-up already.
 
     Raises:
-        InputError: Not a binary little-endian PLY of 3D Gaussians, cut short, or holding NaN or, but for opacities, infinity.
+        InputError: Not a binary little-endian PLY of 3D Gaussians, cut short, or holding NaN or infinity
+            (but for opacities).
     """
     header, body_start = _read_header(path)
     count, dtype = _vertex_layout(path, header)

@@ -38,7 +38,7 @@ def test_a_folder_that_is_no_dump_is_refused(program, tmp_path):
 def test_a_landmarker_that_is_not_there_is_refused_before_any_work(program, pytestconfig, tmp_path):
     sample = pytestconfig.rootpath / "sample_data" / "anna"
     code, _, err = program("preprocess", sample, "-o", tmp_path / "out", "--landmarks", tmp_path / "face.task")
-    assert code == 1, err  # the one subject failed
+    assert code == 2, err
     assert f"{tmp_path / 'face.task'}" in err
     assert "a MediaPipe .task file" in err
     assert not (tmp_path / "out" / "anna").exists()

@@ -59,12 +59,14 @@ def femininity(latents: torch.Tensor, crowd: LatentSet) -> torch.Tensor:
     return 2 * (latents.flatten(1) - flat.mean(0)) @ axis / axis.square().sum()
 
 
+@pytest.mark.slow
 def test_it_learns_more_than_a_gaussian(trained):
     values = losses(trained)
     assert sum(values[-20:]) < 0.95 * sum(values[:20])
     assert losses(trained, "held_out")[-1] < 0.98 * losses(trained, "held_out")[0]
 
 
+@pytest.mark.slow
 def test_words_are_obeyed_and_their_contrary_avoided(trained, encoded, crowd):
     prior = load_prior(trained / "model.safetensors", model_sha256=encoded[1].model_hash).prior
     women = sample(prior, 16, SampleOptions(prompt="a lady", guidance=3.0, steps=12)).latents

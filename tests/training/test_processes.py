@@ -21,6 +21,7 @@ def train(repository, captures, folder, *launcher):
         return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
 
 
+@pytest.mark.slow
 def test_two_processes_do_what_one_does_with_the_same_global_batch(write_people, repository, tmp_path):
     captures = write_people(3)
     one = train(repository, captures, tmp_path / "one")

@@ -173,9 +173,9 @@ def _read_mc_calib(storage: _Storage, source: object) -> _Cameras:
 
 
 class _Entry:
-    """A map within the storage, whose values are asked for by kind."""
+    """A map within the storage, whose values are asked for by kind; a damaged one may have keys of any."""
 
-    def __init__(self, values: Mapping[str, Any], source: object, name: str) -> None:
+    def __init__(self, values: Mapping[Any, Any], source: object, name: str) -> None:
         self._values, self._source, self._name = values, source, name
 
     def array(self, key: str) -> np.ndarray:
