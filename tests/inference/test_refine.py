@@ -42,7 +42,7 @@ def quality(maps, views, template) -> float:
 
 
 def options(**changes) -> RefineOptions:
-    return RefineOptions(**({"steps": 60, "resolution": 32, "image_size_px": 80} | changes))
+    return RefineOptions(**({"steps": 60, "resolution": 32, "image_size_px": 80, "withhold_from": 6} | changes))
 
 
 def test_it_sharpens_from_a_bare_template_also_where_no_camera_stood(subject, toy_template):
