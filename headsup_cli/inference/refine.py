@@ -67,9 +67,9 @@ def refine(
 ) -> RefineResult:
     """Optimise UV maps on the pictures they were predicted from.
 
-    The maps keep their UV structure. Where `options.withhold_from` are given, the one that others show best is withheld:
-    the maps returned are those that explained it best, the start among them, and work ends early when it gets no
-    better.
+    The maps keep their UV structure. Where `options.withhold_from` are given, the one that others show best is
+    withheld: the maps returned are those that explained it best, the start among them, and work ends early when it gets
+    no better.
 
     Args:
         maps: Where to start, at any resolution.

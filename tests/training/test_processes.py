@@ -3,6 +3,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from headsup_cli.model.checkpoint import load_checkpoint
 from headsup_cli.template.default import load_template
 
