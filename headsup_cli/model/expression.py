@@ -137,8 +137,15 @@ def load_expression(path: Path | None = None) -> Expression:
         path: The `.safetensors` file; the one that ships with headsup by default.
 
     Raises:
-        InputError: A file is missing or damaged.
+        InputError: A file is missing or damaged, or none ships.
     """
+    if path is None and not DEFAULT_EXPRESSION.exists():
+        raise InputError(
+            "--rig",
+            found="latent, for which no weights come with headsup yet",
+            expected="--expression FILE",
+            remedy="train them with 'headsup train --stage animation', or take --rig geometric",
+        )
     path = path or DEFAULT_EXPRESSION
     file = load_json_config(path.with_suffix(".json"), _ExpressionFile)
     network = ExpressionTransformer(file.expression, file.latent)

@@ -71,3 +71,9 @@ def test_damaged_weights_are_refused(network, tmp_path):
     save_expression(path, Expression(network, "abc"))
     with pytest.raises(InputError, match="typical"):
         load_expression(path)
+
+
+def test_without_shipped_weights_the_way_out_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr("headsup_cli.model.expression.DEFAULT_EXPRESSION", tmp_path / "absent.safetensors")
+    with pytest.raises(InputError, match="--rig geometric"):
+        load_expression()
