@@ -4,6 +4,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("untimed", deadline=None)  # timings decide no test: machines are shared
+settings.load_profile("untimed")
 
 REPOSITORY = Path(__file__).parent.parent
 

@@ -42,7 +42,7 @@ def test_it_leaves_a_head_a_report_and_a_video(heads):
     assert quality["feed-forward"]["foreground"] > 17
     assert quality["refined"]["foreground"] > quality["feed-forward"]["foreground"] + 2
     assert report["refine"]["steps_done"] == 60
-    assert report["refine"]["withheld_view"] in report["input_views_psnr_db"]["refined"]["per_view"]
+    assert report["refine"]["withheld_view"] is None  # sixteen are too few to spare one
     assert set(report["refine"]["colour_gains"]) == set(report["input_views_psnr_db"]["refined"]["per_view"])
     assert {"forward pass", "refine", "find head frame"} <= set(report["seconds"])
     assert json.loads((heads / "manifest.jsonl").read_text())["status"] == "done"
