@@ -188,7 +188,7 @@ def _train_head(
 
 def _simulated(preset: "Preset") -> TrainingData:
     training = preset.training
-    size_px = max(stage.config.image_size_px or preset.model.encoder.image_size_px for stage in training.plan())
+    size_px = max(stage.config.image_size_px or preset.model.image_size_px for stage in training.plan())
     people = SimulatedPeople(1_000_000 * (training.seed + 1), size_px)
     examples = sum(stage.examples for stage in training.plan())
     return TrainingData(
@@ -203,7 +203,7 @@ def _simulated(preset: "Preset") -> TrainingData:
 def _captured(paths: list[Path], preset: "Preset", output: Path) -> TrainingData:
     from headsup_cli.training.captures import CaptureSource, index_captures, split_people
 
-    training, size_px = preset.training, preset.model.encoder.image_size_px
+    training, size_px = preset.training, preset.model.image_size_px
     captures = index_captures(paths, output / "index.json")
     seen, held_out = (
         CaptureSource(tuple(part), training.seed, training.validation.camera_share)

@@ -133,11 +133,11 @@ class _Made:
 
 
 def _predicted(checkpoint: Checkpoint, views: Views, device: torch.device | str) -> _Prediction:
-    with torch.inference_mode():
-        prediction = checkpoint.model(views.resized(checkpoint.model.config.encoder.image_size_px).to(device))
+    with torch.no_grad():  # and not in inference mode: feedback asks for slopes on the way
+        prediction = checkpoint.model(views.at_least(checkpoint.model.config.encoder.image_size_px).to(device))
 
     def kept(tensor: Tensor) -> Tensor:
-        return tensor.clone().cpu()  # outside inference mode, so that refinement may differentiate
+        return tensor.cpu()
 
     room = None if prediction.background is None else prediction.background.map(kept)
     return _Prediction(prediction.maps.map(kept), kept(prediction.latent), room)

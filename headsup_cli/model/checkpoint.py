@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from headsup_cli.model.head_model import HeadModel
 from headsup_cli.runtime.atomic import atomic_write_bytes, atomic_write_text
 from headsup_cli.template.template import Template
 
+_LATENT_PARTS = ("encoder.", "fusion.", "bottleneck.", "decoder.")
 DEFAULT_CHECKPOINT = Path(__file__).parent / "weights" / "small.safetensors"
 
 
@@ -110,3 +112,24 @@ def load_checkpoint(path: Path | None, template: Template, device: torch.device 
             path, field=broken[0], found="not finite", expected="finite weights", remedy="take an earlier checkpoint"
         )
     return Checkpoint(model.to(device).eval(), file.provenance)
+
+
+def latent_fingerprint(path: Path) -> str:
+    """SHA-256, in hexadecimal, of the weights that decide what a latent means: those that make it and that decode it.
+
+    What was trained on latents (a prior, a latent rig) fits every checkpoint with the same fingerprint, whatever its
+    detail map and feedback are like. Weights are compared in bfloat16, the precision in which they ship.
+
+    Raises:
+        InputError: The file is missing or damaged.
+    """
+    try:
+        weights = load_file(path)
+    except (OSError, SafetensorError) as error:
+        found = f"unusable ({str(error).splitlines()[0]})"
+        raise InputError(path, found=found, expected="weights", remedy="copy the checkpoint again") from error
+    digest = hashlib.sha256()
+    for name in sorted(name for name in weights if name.startswith(_LATENT_PARTS)):
+        values = weights[name].to(torch.bfloat16).contiguous().view(torch.int16)
+        digest.update(f"{name} {list(values.shape)}\n".encode() + values.numpy().tobytes())
+    return digest.hexdigest()

@@ -52,6 +52,17 @@ class DetailConfig(StrictModel):
     query_channels: PositiveInt = 24  # per view and texel
 
 
+class FeedbackConfig(StrictModel):
+    """Rounds in which the head is drawn into its own views and corrected by what differs."""
+
+    rounds: PositiveInt = 3
+    image_size_px: PositiveInt = 512  # longer side of the pictures compared
+    depths_mm: tuple[float, ...] = (-10.0, -4.0, -1.5, 0.0, 1.5, 4.0, 10.0)  # looked up along the normal of the texel
+    view_channels: PositiveInt = 32  # per view and texel
+    channels: PositiveInt = 48
+    blocks: PositiveInt = 2
+
+
 class BackgroundConfig(StrictModel):
     """Gaussians on a sphere around the rig, from one small vector."""
 
@@ -68,8 +79,15 @@ class ModelConfig(StrictModel):
     latent: LatentConfig = LatentConfig()
     decoder: DecoderConfig = DecoderConfig()
     detail: DetailConfig | None = DetailConfig()
+    feedback: FeedbackConfig | None = None
     background: BackgroundConfig = BackgroundConfig()
     max_offset_m: float = 0.25  # of a Gaussian from its texel, along each axis
+
+    @property
+    def image_size_px(self) -> int:
+        """Longer side of the pictures that the model makes use of; larger ones it makes smaller itself."""
+        compared = 0 if self.feedback is None else self.feedback.image_size_px
+        return max(self.encoder.image_size_px, compared)
 
     @property
     def resolution(self) -> int:

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from headsup_cli.gaussians.gaussians import Gaussians
-from headsup_cli.gaussians.uv_maps import GaussianMaps
+from headsup_cli.gaussians.uv_maps import GaussianMaps, texel_anchors
 from headsup_cli.model.anchors import UvAnchors
 from headsup_cli.model.attributes import maps_from_raw
 from headsup_cli.model.background import BackgroundModel
@@ -17,6 +17,7 @@ from headsup_cli.model.config import ModelConfig
 from headsup_cli.model.decoder import LatentDecoder
 from headsup_cli.model.detail import DetailMap
 from headsup_cli.model.encoder import ImageEncoder
+from headsup_cli.model.feedback import RenderFeedback
 from headsup_cli.model.sightings import sight
 from headsup_cli.model.uv_fusion import UvFusion
 from headsup_cli.model.views import Views
@@ -28,14 +29,15 @@ class HeadPrediction:
     """What one forward pass says about a subject, in the head frame."""
 
     latent: Float[Tensor, "z q q"]
-    maps: GaussianMaps  # with detail where the model has it
+    maps: GaussianMaps  # with detail and feedback where the model has them
     latent_maps: GaussianMaps  # what the latent alone gives
     anchor_offset: Float[Tensor, "3 s s"]  # metres, tangent frame: where the fusion moved the finest anchors
     background: Gaussians | None  # only for views without masks
+    drafts: tuple[GaussianMaps, ...] = ()  # the maps before each round of feedback, the first one first
 
 
 class HeadModel(nn.Module):
-    """Encoder, UV fusion, latent, decoder, detail and background (docs/model.md)."""
+    """Encoder, UV fusion, latent, decoder, detail, feedback and background (docs/model.md)."""
 
     def __init__(self, config: ModelConfig, template: Template) -> None:
         super().__init__()
@@ -58,28 +60,41 @@ class HeadModel(nn.Module):
             pyramid=pyramid,
             anchors=self.anchors,
         )  # fmt: skip
+        self.feedback = None if config.feedback is None else RenderFeedback(
+            config.feedback,
+            self.anchors,
+            texel_anchors(template, config.resolution),
+            max_offset_m=config.max_offset_m,
+        )  # fmt: skip
         self.background = BackgroundModel(config.background, pyramid)
 
     def forward(self, views: Views) -> HeadPrediction:
         """Predict a head from views of any number, in any order."""
-        pyramid = self.encoder(views)
-        tokens, offset = self.fusion(pyramid, views.cameras)
-        seen = sight(self.anchors, offset, views)
+        views = views.in_own_order()
+        small = views.at_most(self.config.encoder.image_size_px)
+        pyramid = self.encoder(small)
+        tokens, offset = self.fusion(pyramid, small.cameras)
+        seen = sight(self.anchors, offset, small)
         latent = self.bottleneck(tokens, seen)
         raw, features = self.decoder(latent)
-        detailed = raw if self.detail is None else self.detail(raw, features, tokens, seen, pyramid, views)
+        detailed = raw if self.detail is None else self.detail(raw, features, tokens, seen, pyramid, small)
+        room = None if views.masked else self.background(pyramid, small)
+        rounds = [detailed] if self.feedback is None else [detailed, *self.feedback(detailed, views, room)]
+        *drafts, maps = map(self._maps, rounds)
         return HeadPrediction(
             latent=latent[0],
-            maps=self._maps(detailed),
+            maps=maps,
             latent_maps=self._maps(raw),
             anchor_offset=offset[0],
-            background=None if views.masked else self.background(pyramid, views),
+            background=room,
+            drafts=tuple(drafts),
         )
 
     def encode(self, views: Views) -> Float[Tensor, "z q q"]:
         """The latent alone."""
-        tokens, offset = self.fusion(self.encoder(views), views.cameras)
-        return self.bottleneck(tokens, sight(self.anchors, offset, views))[0]
+        small = views.in_own_order().at_most(self.config.encoder.image_size_px)
+        tokens, offset = self.fusion(self.encoder(small), small.cameras)
+        return self.bottleneck(tokens, sight(self.anchors, offset, small))[0]
 
     def decode(self, latent: Float[Tensor, "z q q"]) -> GaussianMaps:
         """The maps that a latent alone describes."""

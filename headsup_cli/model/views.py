@@ -31,6 +31,20 @@ class Views:
         """The same views with their tensors on `device`."""
         return replace(self, rgb=self.rgb.to(device), mask=self.mask.to(device), cameras=self.cameras.to(device))
 
+    def in_own_order(self) -> Views:
+        """The same views in an order that their cameras decide, so that not even rounding depends on the one given."""
+        poses = self.cameras.cam_from_world.flatten(1).double()  # [v, 16]
+        weights = torch.arange(1, poses.shape[1] + 1, device=poses.device, dtype=poses.dtype).sqrt()
+        return self[(poses @ weights).argsort(stable=True)]
+
+    def at_most(self, longer_side_px: int) -> Views:
+        """The views, made smaller where their longer side is above `longer_side_px`."""
+        return self.resized(min(longer_side_px, max(self.rgb.shape[1:3])))
+
+    def at_least(self, longer_side_px: int) -> Views:
+        """The views, enlarged where their longer side is below `longer_side_px`."""
+        return self.resized(max(longer_side_px, *self.rgb.shape[1:3]))
+
     def resized(self, longer_side_px: int) -> Views:
         """The views with their longer side at `longer_side_px`, averaged over areas when that makes them smaller."""
         height, width = self.rgb.shape[1:3]

@@ -53,6 +53,7 @@ class LossWeights(StrictModel):
     perceptual: NonNegativeFloat = 0.0  # LPIPS with `perceptual_weights`, else gradients at several scales
     adversarial: NonNegativeFloat = 0.0  # a patch discriminator's opinion, from step `adversarial_from` on
     eyes_mouth: NonNegativeFloat = 0.0  # L1 once more, where eyes and mouth are seen
+    drafts: NonNegativeFloat = 1.0  # images and maps once more, for what each round of feedback starts from
     latent: NonNegativeFloat = 0.5  # L1, SSIM and alpha once more, for what the latent alone gives
     surface: NonNegativeFloat = 8.0  # distance of anchors and Gaussians to the tracked mesh, per metre
     template: NonNegativeFloat = 0.5  # distance of Gaussians to the template where there is no tracked mesh, per metre
@@ -70,6 +71,7 @@ class StageConfig(StrictModel):
     image_size_px: PositiveInt | None = None
     input_views: ViewRange | None = None
     render_views: PositiveInt | None = None
+    render_scale: PositiveInt | None = None
     losses: dict[str, NonNegativeFloat] = Field(default_factory=dict)  # the weights that differ
 
     @field_validator("losses")
@@ -96,7 +98,7 @@ class TrainingConfig(Schedule):
     """Schedule, data and losses of the model that reconstructs heads."""
 
     subjects_per_step: PositiveInt = 1  # over all processes
-    image_size_px: PositiveInt | None = None  # longer side of pictures and renderings; the encoder's by default
+    image_size_px: PositiveInt | None = None  # longer side of pictures and renderings; the model's by default
     input_views: ViewRange = (2, 12)
     render_views: PositiveInt = 3
     render_scale: PositiveInt = 1  # renderings are drawn so much larger and averaged, see docs/training.md
@@ -106,6 +108,7 @@ class TrainingConfig(Schedule):
     colour_jitter: float = Field(0.0, ge=0, le=0.5)  # of gains and gamma, the same in all views of a subject
     unmasked_probability: float = Field(0.0, ge=0, le=1)  # how often the background is left in
     precision: Literal["float32", "bfloat16"] = "float32"  # of convolutions and attention; weights stay float32
+    trained_parts: tuple[str, ...] = ()  # of the model, such as `feedback`; the others stay as --init has them; all
     recompute: bool = False  # fusion blocks in the backward pass, instead of keeping what they computed
     perceptual_weights: Path | None = None  # VGG16 (and LPIPS's own) weights, see docs/training.md
     adversarial_from: NonNegativeInt = 0  # step

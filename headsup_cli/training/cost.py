@@ -11,9 +11,11 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 from headsup_cli.cameras.camera import Cameras
+from headsup_cli.gaussians.gaussians import Gaussians
 from headsup_cli.model.config import ModelConfig
 from headsup_cli.model.head_model import HeadModel
 from headsup_cli.model.views import Views
+from headsup_cli.rendering.render import RenderOutput
 from headsup_cli.template.template import Template
 from headsup_cli.training.config import Preset, Stage
 from headsup_cli.training.precision import recompute_fusion
@@ -35,6 +37,8 @@ def estimate_costs(preset: Preset, template: Template) -> list[str]:
     """Lines for people: parameters, and for each stage FLOPs and memory of a step."""
     with torch.device("meta"):
         model = HeadModel(preset.model, template).to("meta")  # the template's buffers too
+    if model.feedback is not None:
+        model.feedback.draw = _undrawn
     parameters = sum(parameter.numel() for parameter in model.parameters())
     recompute_fusion(model, preset.training.recompute)
     weights_gb = 4 * _COPIES * parameters / 1e9
@@ -50,7 +54,7 @@ def estimate_costs(preset: Preset, template: Template) -> list[str]:
 
 def _stage_line(model: nn.Module, config: ModelConfig, stage: Stage) -> str:
     training = stage.config
-    height = training.image_size_px or config.encoder.image_size_px
+    height = training.image_size_px or config.image_size_px
     width = round(_ASPECT * height)
     mean_views = training.input_views[0] + (training.input_views[1] - training.input_views[0]) / 3  # of u squared
     usual, most = (step_cost(model, views, width, height) for views in (round(mean_views), training.input_views[1]))
@@ -97,6 +101,12 @@ def _empty_views(count: int, width: int, height: int) -> Views:
 
     cameras = Cameras(empty(4, 4), empty(3, 3), width, height)
     return Views(empty(height, width, 3), empty(height, width, 1), cameras, masked=True)
+
+
+def _undrawn(gaussians: Gaussians, cameras: Cameras) -> RenderOutput:
+    """Pictures without content."""
+    rgb, alpha, depth = (gaussians.means.new_empty(len(cameras), cameras.height, cameras.width, c) for c in (3, 1, 1))
+    return RenderOutput(rgb, alpha, depth)
 
 
 def _flops(count: int) -> str:

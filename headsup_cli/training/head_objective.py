@@ -60,7 +60,7 @@ class HeadObjective:
         self.config, self.template, self.provenance = preset.training, template, provenance
         _check_shares(preset)
         self.workers, self.validation = workers, validation
-        self.stream = ExampleStream(source, self.config, preset.model.encoder.image_size_px)
+        self.stream = ExampleStream(source, self.config, preset.model.image_size_px)
         self.examples: Iterator[TrainingExample] | None = None
         self.next_example = 0
         self.device = next(model.parameters()).device
@@ -97,7 +97,7 @@ class HeadObjective:
             discriminator = self.network.discriminator
         surface = None if example.surface is None else self.surface(example.surface)
         targets = example.targets.to(self.device)
-        loss, terms = self.loss_of(prediction, targets, surface, behind, stage.config.losses, discriminator)
+        loss, terms = self.loss_of(prediction, targets, surface, behind, stage.config, discriminator)
         return loss, terms | counts
 
     def save(self, path: Path, averaged: nn.Module, step: int) -> None:

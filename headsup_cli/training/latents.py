@@ -115,4 +115,4 @@ def _encoded(portraits: list[Portrait], model: HeadModel, model_hash: str, devic
 @torch.no_grad()
 def encode(model: HeadModel, views: Views) -> Float[Tensor, "z q q"]:
     """The latent of views at any resolution."""
-    return model.encode(views.resized(model.config.encoder.image_size_px))
+    return model.encode(views.at_least(model.config.encoder.image_size_px))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -26,8 +28,9 @@ LOSS_TERMS = (
     *_IMAGE_TERMS,
     *("surface", "template", "offset_tv", "scale"),
     *(f"latent_{term}" for term in _IMAGE_TERMS),
-    *("perceptual", "eyes_mouth", "adversarial", "discriminator"),
+    *("drafts", "perceptual", "eyes_mouth", "adversarial", "discriminator"),
 )
+_DRAFT_DECAY = 0.7  # weight of the maps before the last round of feedback, of those before that, and so on
 _LATENT_VIEWS = 2  # in which what the latent alone gives is rendered, at most
 _DETAILED_REGIONS = ("eyes", "mouth")
 
@@ -134,7 +137,6 @@ class HeadLoss:
 
     def __init__(self, config: TrainingConfig, template: Template, resolution: int, device: torch.device) -> None:
         self.anchors = texel_anchors(template, resolution).to(device)
-        self.render_scale = config.render_scale
         self.perceptual: PerceptualDistance | None = None
         if config.uses("perceptual"):
             self.perceptual = perceptual_distance(config.perceptual_weights, device)
@@ -148,7 +150,7 @@ class HeadLoss:
         targets: Views,
         surface: Surface | None,
         behind: Float[Tensor, "3"],
-        weights: LossWeights,
+        stage: TrainingConfig,
         discriminator: PatchDiscriminator | None = None,
     ) -> tuple[Tensor, dict[str, float]]:
         """The weighted sum, and every term by name.
@@ -158,36 +160,45 @@ class HeadLoss:
             targets: What the cameras saw.
             surface: A tracked mesh, where there is one.
             behind: Colour behind masked subjects, sRGB.
-            weights: Of the terms.
+            stage: Weights of the terms, and how large to draw.
             discriminator: Judges the renderings, where it is time for that.
         """
+        weights = stage.losses
         head = bind(prediction.maps, self.anchors)
-        rendering = self._compared(head, targets, behind, prediction)
+        compare = partial(compared, behind=behind, background=prediction.background, render_scale=stage.render_scale)
+        rendering = compare(head, targets)
         terms = image_terms(rendering) | map_terms(prediction.maps, self.anchors)
         if surface is not None:
             terms |= surface_terms(prediction, self.anchors, surface)
         elif weights.template > 0:
             terms |= template_terms(prediction, self.anchors)
+        if prediction.drafts:
+            terms["drafts"] = self._of_drafts(prediction.drafts, weights, partial(compare, targets=targets))
         if self.perceptual is not None and weights.perceptual > 0:
             terms["perceptual"] = self.perceptual(rendering.shown, rendering.wanted)
         if self.detailed is not None and weights.eyes_mouth > 0:
             terms["eyes_mouth"] = self._where_detailed(head, targets, rendering)
-        loss = torch.stack([getattr(weights, name) * term for name, term in terms.items()]).sum()
+        loss = _weighted(weights, terms)
         if discriminator is not None and weights.adversarial > 0:
             opinions = adversarial_terms(discriminator, rendering.shown, rendering.wanted)
             loss = loss + weights.adversarial * opinions["adversarial"] + opinions["discriminator"]
             terms |= opinions
         if weights.latent > 0 and prediction.latent_maps is not prediction.maps:
             coarse = bind(prediction.latent_maps, self.anchors)
-            latent = image_terms(self._compared(coarse, targets[:_LATENT_VIEWS], behind, prediction))
-            loss = loss + weights.latent * sum(getattr(weights, name) * term for name, term in latent.items())
+            latent = image_terms(compare(coarse, targets[:_LATENT_VIEWS]))
+            loss = loss + weights.latent * _weighted(weights, latent)
             terms |= {f"latent_{name}": term for name, term in latent.items()}
         return loss, {name: float(term.detach()) for name, term in terms.items()}
 
-    def _compared(
-        self, head: Gaussians, targets: Views, behind: Float[Tensor, "3"], prediction: HeadPrediction
-    ) -> Rendering:
-        return compared(head, targets, behind, prediction.background, render_scale=self.render_scale)
+    def _of_drafts(
+        self, drafts: tuple[GaussianMaps, ...], weights: LossWeights, compare: Callable[[Gaussians], Rendering]
+    ) -> Tensor:
+        """Image and map terms of what each round of feedback started from, the later the more they count."""
+        losses = []
+        for age, maps in enumerate(reversed(drafts), 1):
+            terms = image_terms(compare(bind(maps, self.anchors))) | map_terms(maps, self.anchors)
+            losses.append(_DRAFT_DECAY**age * _weighted(weights, terms))
+        return torch.stack(losses).sum()
 
     @torch.no_grad()
     def _region_map(self, head: Gaussians, targets: Views) -> Float[Tensor, "v h w 1"]:
@@ -201,6 +212,10 @@ class HeadLoss:
         weight = self._region_map(head, targets)
         apart = (rendering.shown - rendering.wanted).abs().mean(-1, keepdim=True)
         return (weight * apart).sum() / weight.sum().clamp_min(1)
+
+
+def _weighted(weights: LossWeights, terms: dict[str, Tensor]) -> Tensor:
+    return torch.stack([getattr(weights, name) * term for name, term in terms.items()]).sum()
 
 
 def _region_weights(template: Template, resolution: int, anchors: TexelAnchors) -> Float[Tensor, "n 1"]:

@@ -52,7 +52,6 @@ class Validation:
         """Use people whose targets are cameras that training never sees; they are asked for when first needed."""
         self.held_out, self.config, self.template = held_out, preset.training.validation, template
         self.folder, self.provenance = folder, provenance
-        self.image_size_px = preset.model.encoder.image_size_px
         self.anchors = texel_anchors(template, preset.model.resolution)
         self.log: MetricsLog | None = None
         self.best = -math.inf
@@ -102,7 +101,7 @@ class Validation:
 
     def _predict(self, model: HeadModel, inputs: Views) -> tuple[GaussianMaps, GaussianMaps]:
         device = next(model.parameters()).device
-        prediction = model(inputs.resized(self.image_size_px).to(device))
+        prediction = model(inputs.to(device))
         return prediction.maps, prediction.latent_maps
 
     def _rendered(self, maps: GaussianMaps, targets: Views) -> Any:

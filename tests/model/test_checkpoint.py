@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from headsup_cli.errors import InputError
-from headsup_cli.model.checkpoint import load_checkpoint, save_checkpoint
+from headsup_cli.model.checkpoint import latent_fingerprint, load_checkpoint, save_checkpoint
 from headsup_cli.model.config import DetailConfig, EncoderConfig, FusionStageConfig, ModelConfig
 from headsup_cli.model.head_model import HeadModel
 
@@ -45,6 +45,22 @@ def test_bfloat16_halves_the_file_and_keeps_the_values_close(saved, tmp_path, to
     for name, tensor in model.state_dict().items():
         assert loaded[name].dtype == torch.float32
         torch.testing.assert_close(loaded[name], tensor, atol=1e-6, rtol=1e-2)
+
+
+def test_the_fingerprint_is_of_what_latents_depend_on(saved, tmp_path, toy_template):
+    path, model = saved
+    print_of = latent_fingerprint(path)
+
+    def changed(name, *, dtype=torch.float32) -> str:
+        with torch.no_grad():
+            model.state_dict()[name].add_(0.5)
+        save_checkpoint(tmp_path / "other.safetensors", model, toy_template, provenance={}, dtype=dtype)
+        return latent_fingerprint(tmp_path / "other.safetensors")
+
+    assert changed("detail.out.bias") == print_of
+    assert changed("background.latent.bias") == print_of
+    assert changed("detail.out.bias", dtype=torch.bfloat16) == print_of
+    assert len({print_of, *(changed(f"{part}.bias") for part in ("encoder.stem", "decoder.out"))}) == 3
 
 
 def test_template_geometry_is_not_stored(saved):

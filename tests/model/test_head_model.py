@@ -6,7 +6,7 @@ import torch
 from headsup_cli.cameras.trajectories import orbit
 from headsup_cli.gaussians.uv_maps import bind, texel_anchors
 from headsup_cli.model.attributes import maps_from_raw, raw_from_colour, raw_from_offset
-from headsup_cli.model.config import DetailConfig, EncoderConfig, FusionStageConfig, ModelConfig
+from headsup_cli.model.config import DetailConfig, EncoderConfig, FeedbackConfig, FusionStageConfig, ModelConfig
 from headsup_cli.model.head_model import HeadModel
 from headsup_cli.model.views import Views
 
@@ -19,6 +19,7 @@ TINY = ModelConfig(
     latent={"resolution": 8, "channels": 8},
     decoder={"channels": (32, 16), "blocks": 1},
     detail=DetailConfig(channels=16, query_channels=8),
+    feedback=FeedbackConfig(rounds=2, view_channels=8, channels=16, blocks=1, image_size_px=64),
 )
 
 
@@ -109,8 +110,8 @@ def test_gradients_reach_every_parameter(toy_template):
     assert silent == []
 
 
-def test_without_detail_the_maps_are_the_latents(toy_template):
-    model = HeadModel(TINY.model_copy(update={"detail": None}), toy_template)
+def test_without_detail_and_feedback_the_maps_are_the_latents(toy_template):
+    model = HeadModel(TINY.model_copy(update={"detail": None, "feedback": None}), toy_template)
     prediction = model(make_views())
     assert torch.equal(prediction.maps.offset, prediction.latent_maps.offset)
 
@@ -119,7 +120,7 @@ def test_without_detail_the_maps_are_the_latents(toy_template):
 def test_anchors_follow_what_the_pixels_show(toy_template):
     """With a constant picture the detail's colour starts from that colour whatever the weights of attention are."""
     torch.manual_seed(0)
-    model = HeadModel(TINY, toy_template).eval()
+    model = HeadModel(TINY.model_copy(update={"feedback": None}), toy_template).eval()
     views = make_views()
     colour = torch.tensor([0.2, 0.5, 0.9])
     prediction = model(replace(views, rgb=colour.expand_as(views.rgb).clone()))

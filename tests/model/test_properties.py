@@ -10,7 +10,7 @@ from headsup_cli.cameras.camera import Cameras
 from headsup_cli.cameras.trajectories import orbit
 from headsup_cli.gaussians.uv_maps import bind, texel_anchors
 from headsup_cli.model.attributes import MAX_LOG_SCALE
-from headsup_cli.model.config import DetailConfig, EncoderConfig, FusionStageConfig, ModelConfig
+from headsup_cli.model.config import DetailConfig, EncoderConfig, FeedbackConfig, FusionStageConfig, ModelConfig
 from headsup_cli.model.head_model import HeadModel
 from headsup_cli.model.views import Views
 
@@ -23,6 +23,7 @@ CONFIG = ModelConfig(
     latent={"resolution": 8, "channels": 4},
     decoder={"channels": (16, 8), "blocks": 1},
     detail=DetailConfig(channels=8, query_channels=4),
+    feedback=FeedbackConfig(rounds=2, view_channels=8, channels=8, blocks=1),
 )
 
 

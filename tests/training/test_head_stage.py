@@ -180,7 +180,7 @@ def test_eyes_and_mouth_count_only_where_they_are_seen(toy_template):
 
     def term(view: int) -> float:
         targets = Views(seen.rgb[view, None] + 0.1, seen.alpha[view, None], cameras[view], masked=True)
-        return loss_of(prediction, targets, None, torch.zeros(3), config.losses)[1]["eyes_mouth"]
+        return loss_of(prediction, targets, None, torch.zeros(3), config)[1]["eyes_mouth"]
 
     assert term(0) == pytest.approx(0.1, abs=0.01)
     assert term(1) == 0

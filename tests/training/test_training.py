@@ -8,6 +8,7 @@ from headsup_cli.cameras.trajectories import orbit
 from headsup_cli.errors import InputError
 from headsup_cli.gaussians.uv_maps import TexelAnchors, bind, template_maps, texel_anchors
 from headsup_cli.model.checkpoint import load_checkpoint
+from headsup_cli.model.config import LatentConfig
 from headsup_cli.rendering.render import render
 from headsup_cli.template.template import Template
 from headsup_cli.training.config import Preset
@@ -41,6 +42,7 @@ PRESET = Preset.model_validate(
             "latent": {"resolution": 8, "channels": 4},
             "decoder": {"channels": [16, 8], "blocks": 1},
             "detail": {"channels": 8, "query_channels": 4},
+            "feedback": {"rounds": 2, "view_channels": 8, "channels": 8, "blocks": 1, "image_size_px": 48},
         },
         "training": {
             "steps": 8,
@@ -114,6 +116,29 @@ def test_a_state_of_another_model_is_refused(eggs, tmp_path):
         run(eggs, tmp_path, other)
 
 
+def test_older_weights_start_a_run_whose_model_has_feedback_and_only_that_is_trained(eggs, tmp_path, caplog):
+    older = PRESET.model_copy(update={"model": PRESET.model.model_copy(update={"feedback": None})})
+    run(eggs, tmp_path / "older", older.model_copy(update={"training": with_training(steps=2).training}))
+    start = tmp_path / "older" / "model.safetensors"
+    with caplog.at_level("INFO", "headsup_cli"):
+        run(eggs, tmp_path / "new", with_training(steps=3, trained_parts=("feedback",)), init=start)
+    assert "knows no feedback" in caplog.text
+    before, after = (
+        load_checkpoint(path, eggs.template).model.state_dict() for path in (start, tmp_path / "new/model.safetensors")
+    )
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+    assert any(name.startswith("feedback.") and tensor.abs().max() > 0 for name, tensor in after.items())
+
+
+def test_weights_of_another_shape_and_unknown_parts_are_refused(eggs, tmp_path):
+    run(eggs, tmp_path / "a", with_training(steps=1))
+    wider = PRESET.model_copy(update={"model": PRESET.model.model_copy(update={"latent": LatentConfig(channels=6)})})
+    with pytest.raises(InputError, match="configuration that it was trained with"):
+        run(eggs, tmp_path / "b", wider, init=tmp_path / "a" / "model.safetensors")
+    with pytest.raises(InputError, match="some of encoder, fusion"):
+        run(eggs, tmp_path / "c", with_training(trained_parts=("nose",)))
+
+
 def test_a_gradient_that_is_not_finite_is_skipped_and_counted(eggs, tmp_path):
     @dataclass(frozen=True)
     class Poisoned:
@@ -175,7 +200,7 @@ def test_the_true_head_scores_better_than_another(eggs):
         maps = template_maps(16)
         maps.sh[..., 0, :] = colour
         prediction = HeadPrediction(torch.zeros(1, 8, 8), maps, maps, torch.zeros(3, 8, 8), None)
-        return float(loss_of(prediction, example.targets, None, torch.zeros(3), config.losses)[0])
+        return float(loss_of(prediction, example.targets, None, torch.zeros(3), config)[0])
 
     generator = torch.Generator().manual_seed(0)
     true = 1.5 * torch.rand(3, generator=generator) - 0.75
