@@ -19,11 +19,10 @@ from headsup_cli.evaluation.sample_report import latent_report
 from headsup_cli.gaussians.uv_maps import bind, texel_anchors
 from headsup_cli.inference.sampling import SampleOptions, sample
 from headsup_cli.media.images import write_image
-from headsup_cli.model.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
+from headsup_cli.model.checkpoint import DEFAULT_CHECKPOINT, latent_fingerprint, load_checkpoint
 from headsup_cli.model.latent_set import LatentSet, load_latents
 from headsup_cli.model.prior import PRIOR_FILE, Prior, load_prior
 from headsup_cli.rendering.sequences import render_frames
-from headsup_cli.runtime.hashing import sha256_of
 from headsup_cli.template.default import load_template
 from headsup_cli.training.captions import Wording, caption, facts_of
 
@@ -171,7 +170,7 @@ def main() -> None:
     given = parser.parse_args()
     options = SampleOptions(steps=given.steps, guidance=given.guidance)
     file = given.prior or given.checkpoint.with_name(PRIOR_FILE)
-    loaded = load_prior(file, model_sha256=sha256_of(given.checkpoint))
+    loaded = load_prior(file, model_sha256=latent_fingerprint(given.checkpoint))
     latents, prior = load_latents(given.latents), loaded.prior
     print(f"{file}: {file.stat().st_size / 1e6:.1f} MB, {loaded.provenance}")
     started = time.process_time()

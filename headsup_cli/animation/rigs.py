@@ -10,9 +10,8 @@ from headsup_cli.animation.latent_rig import latent_rig
 from headsup_cli.animation.rig import Rig
 from headsup_cli.errors import InputError
 from headsup_cli.gaussians.head import Head
-from headsup_cli.model.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
+from headsup_cli.model.checkpoint import DEFAULT_CHECKPOINT, latent_fingerprint, load_checkpoint
 from headsup_cli.model.expression import DEFAULT_EXPRESSION, load_expression
-from headsup_cli.runtime.hashing import sha256_of
 from headsup_cli.template.template import Template
 
 RigKind = Literal["geometric", "latent", "blend"]
@@ -36,13 +35,13 @@ def rigged(
     if kind == "geometric":
         return geometric_rig(head, template)
     weights, learned = checkpoint or DEFAULT_CHECKPOINT, load_expression(expression)
-    found = sha256_of(weights)
+    found = latent_fingerprint(weights)
     if learned.model_hash != found:
         raise InputError(
             expression or DEFAULT_EXPRESSION,
             field="model_hash",
             found=learned.model_hash[:12],
-            expected=f"{found[:12]}, the SHA-256 of {weights.name}",
+            expected=f"{found[:12]}, the fingerprint of {weights.name}",
             remedy="train it on latents of these weights, or take --rig geometric",
         )
     loaded = load_checkpoint(checkpoint, template)

@@ -17,12 +17,11 @@ from headsup_cli.errors import InputError
 from headsup_cli.evaluation.latent_distribution import density_and_coverage, frechet_distance, nearest_distances
 from headsup_cli.gaussians.head import Head, is_head, read_head
 from headsup_cli.gaussians.uv_maps import GaussianMaps, TexelAnchors, bind, texel_anchors
-from headsup_cli.model.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
+from headsup_cli.model.checkpoint import DEFAULT_CHECKPOINT, latent_fingerprint, load_checkpoint
 from headsup_cli.model.config import LatentConfig
 from headsup_cli.model.latent_set import LatentSet, load_latents
 from headsup_cli.model.latent_space import Likeness, principal_directions
 from headsup_cli.rendering.render import render
-from headsup_cli.runtime.hashing import sha256_of
 from headsup_cli.runtime.progress import progress
 from headsup_cli.template.default import load_template
 from headsup_cli.template.template import Template
@@ -187,7 +186,7 @@ def _picture_comparison(
 ) -> FrechetComparison | None:
     """The same on colours of small pictures, where the latents can be decoded here."""
     weights = checkpoint or DEFAULT_CHECKPOINT
-    if not weights.is_file() or sha256_of(weights) != strangers.model_hash:
+    if not weights.is_file() or latent_fingerprint(weights) != strangers.model_hash:
         return None
     template = template or load_template()
     model = load_checkpoint(weights, template).model

@@ -12,9 +12,8 @@ import torch
 from headsup_cli.cameras.camera import Cameras
 from headsup_cli.capture.capture import Capture, read_capture
 from headsup_cli.inference.capture_views import capture_views
-from headsup_cli.model.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
+from headsup_cli.model.checkpoint import DEFAULT_CHECKPOINT, latent_fingerprint, load_checkpoint
 from headsup_cli.model.views import Views
-from headsup_cli.runtime.hashing import sha256_of
 from headsup_cli.simulation.attributes import attributes
 from headsup_cli.simulation.body.expressions import coefficients, sample_expression
 from headsup_cli.simulation.drawing.lighting import sample_lamps
@@ -80,7 +79,7 @@ def make_latents(
     """
     source, count = portraits
     model = load_checkpoint(checkpoint, template, device).model
-    weights = sha256_of(checkpoint or DEFAULT_CHECKPOINT)
+    weights = latent_fingerprint(checkpoint or DEFAULT_CHECKPOINT)
     return encode_latents(source, count, model, folder, model_hash=weights, device=device)
 
 

@@ -10,10 +10,9 @@ from typing import Any
 from headsup_cli.errors import InputError
 from headsup_cli.inference.sampled_heads import Sampler, head_latent
 from headsup_cli.inference.sampling import SampleOptions, Samples, between, sample, tell_unread_words, vary
-from headsup_cli.model.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
+from headsup_cli.model.checkpoint import DEFAULT_CHECKPOINT, latent_fingerprint, load_checkpoint
 from headsup_cli.model.prior import PRIOR_FILE, load_prior
 from headsup_cli.runtime.device import resolve_device
-from headsup_cli.runtime.hashing import sha256_of
 from headsup_cli.runtime.progress import StageTimes
 from headsup_cli.template.default import load_template
 
@@ -84,7 +83,7 @@ def _sampler(checkpoint: Path | None, prior: Path | None, device: str, template_
     place, surface = resolve_device(device), load_template(template_folder)
     weights = checkpoint or DEFAULT_CHECKPOINT
     model = load_checkpoint(checkpoint, surface, place)
-    loaded = load_prior(prior or weights.with_name(PRIOR_FILE), model_sha256=sha256_of(weights), device=place)
+    loaded = load_prior(prior or weights.with_name(PRIOR_FILE), model_sha256=latent_fingerprint(weights), device=place)
     return Sampler(model, loaded, surface, place)
 
 

@@ -101,7 +101,7 @@ class Expression:
     """A transformer with which latents it was made for and where it came from."""
 
     network: ExpressionTransformer
-    model_hash: str  # of the weights whose latents it was trained on
+    model_hash: str  # `checkpoint.latent_fingerprint` of the weights whose latents it was trained on
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
 

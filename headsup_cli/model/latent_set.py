@@ -34,7 +34,7 @@ class LatentSet:
     subject: Int[Tensor, " n"]  # the same number is the same person; -1 - s is the mirror image of person s
     coefficients: Float[Tensor, "n 52"]  # ARKit's order (template/arkit.py)
     attributes: tuple[Attributes, ...]
-    model_hash: str  # SHA-256 of the weights that encoded them
+    model_hash: str  # `checkpoint.latent_fingerprint` of the weights that encoded them
 
     def __len__(self) -> int:
         return len(self.subject)

@@ -160,7 +160,7 @@ class _PriorFile(StrictModel, populate_by_name=True):
     prior: PriorConfig
     latent: LatentConfig
     vocabulary: tuple[str, ...]
-    model_sha256: str  # of the weights whose latents these are
+    model_sha256: str  # `checkpoint.latent_fingerprint` of the weights whose latents these are
     provenance: dict[str, Any]
 
 
@@ -184,7 +184,7 @@ def load_prior(path: Path, *, model_sha256: str, device: torch.device | str = "c
 
     Args:
         path: The `.safetensors` file.
-        model_sha256: Of the weights that are to decode its samples.
+        model_sha256: `latent_fingerprint` of the weights that are to decode its samples.
         device: Where to put it.
 
     Raises:

@@ -17,11 +17,10 @@ from headsup_cli.config_files.schema import StrictModel
 from headsup_cli.errors import InputError
 from headsup_cli.gaussians.spherical_harmonics import SH_C0
 from headsup_cli.gaussians.uv_maps import GaussianMaps
-from headsup_cli.model.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
+from headsup_cli.model.checkpoint import DEFAULT_CHECKPOINT, latent_fingerprint, load_checkpoint
 from headsup_cli.model.expression import Expression, ExpressionConfig, ExpressionTransformer, save_expression
 from headsup_cli.model.head_model import HeadModel
 from headsup_cli.model.latent_set import LatentSet
-from headsup_cli.runtime.hashing import sha256_of
 from headsup_cli.template.default import load_template
 from headsup_cli.training.config import Schedule
 from headsup_cli.training.loop import Terms, TrainingReport, optimise
@@ -242,7 +241,7 @@ def _shown(maps: GaussianMaps) -> tuple[Tensor, Tensor, Tensor]:
 def _encoder_of(latents: LatentSet, checkpoint: Path | None, device: torch.device) -> HeadModel:
     """The model that encoded the latents, frozen."""
     path = checkpoint or DEFAULT_CHECKPOINT
-    found = sha256_of(path)
+    found = latent_fingerprint(path)
     if found != latents.model_hash:
         raise InputError(
             path,

@@ -78,7 +78,7 @@ def encode_latents(
         count: How many.
         model: Weights in evaluation mode, on `device`.
         folder: Keeps the finished part, a file for every 32 portraits.
-        model_hash: SHA-256 of the weights; parts of other weights in `folder` are refused.
+        model_hash: `latent_fingerprint` of the weights; parts of other weights in `folder` are refused.
         device: Where to work; the result is on the CPU.
 
     Raises:

@@ -13,11 +13,10 @@ from torch import Tensor, nn
 
 from headsup_cli.config_files.schema import StrictModel
 from headsup_cli.errors import InputError
-from headsup_cli.model.checkpoint import DEFAULT_CHECKPOINT
+from headsup_cli.model.checkpoint import DEFAULT_CHECKPOINT, latent_fingerprint
 from headsup_cli.model.config import LatentConfig
 from headsup_cli.model.latent_set import LatentSet
 from headsup_cli.model.prior import Prior, PriorConfig, save_prior
-from headsup_cli.runtime.hashing import sha256_of
 from headsup_cli.runtime.provenance import record_provenance
 from headsup_cli.training.captions import caption, facts_of, vocabulary
 from headsup_cli.training.config import Schedule
@@ -66,11 +65,11 @@ def train_prior(
         InputError: The latents come from other weights, or are of too few people.
     """
     weights = checkpoint or DEFAULT_CHECKPOINT
-    if latents.model_hash != sha256_of(weights):
+    if latents.model_hash != latent_fingerprint(weights):
         raise InputError(
             weights,
             found="not what encoded these latents",
-            expected=f"weights with SHA-256 {latents.model_hash[:12]}",
+            expected=f"weights with the fingerprint {latents.model_hash[:12]}",
             remedy="encode the captures again with these weights",
         )
     device = torch.device(device)

@@ -11,11 +11,10 @@ from headsup_cli.animation.rigs import rigged
 from headsup_cli.errors import InputError
 from headsup_cli.gaussians.head import Head
 from headsup_cli.gaussians.uv_maps import bind, texel_anchors
-from headsup_cli.model.checkpoint import save_checkpoint
+from headsup_cli.model.checkpoint import latent_fingerprint, save_checkpoint
 from headsup_cli.model.config import ModelConfig
 from headsup_cli.model.expression import Expression, ExpressionConfig, ExpressionTransformer, save_expression
 from headsup_cli.model.head_model import HeadModel
-from headsup_cli.runtime.hashing import sha256_of
 from headsup_cli.template.arkit import ARKIT_NAMES
 from headsup_cli.template.default import load_template
 
@@ -130,7 +129,7 @@ def test_heads_without_this_models_latent_are_refused(head, template, model, tra
 def test_rigs_by_name_check_that_the_weights_belong_together(head, template, model, transformer, tmp_path):
     checkpoint, expression = tmp_path / "model.safetensors", tmp_path / "expression.safetensors"
     save_checkpoint(checkpoint, model, template, provenance={"seed": 1})
-    save_expression(expression, Expression(transformer, sha256_of(checkpoint)))
+    save_expression(expression, Expression(transformer, latent_fingerprint(checkpoint)))
     weights = {"checkpoint": checkpoint, "expression": expression}
     assert len(rigged(head, template, "blend", **weights).neutral) == len(rigged(head, template, "geometric").neutral)
     foreign = replace(head, provenance={"checkpoint": {"seed": 2}})

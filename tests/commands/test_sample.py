@@ -9,10 +9,9 @@ from safetensors.torch import load_file, save
 
 from headsup_cli.gaussians.head import read_head
 from headsup_cli.media.images import read_image
-from headsup_cli.model.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
+from headsup_cli.model.checkpoint import DEFAULT_CHECKPOINT, latent_fingerprint, load_checkpoint
 from headsup_cli.model.latent_set import LatentSet
 from headsup_cli.model.prior import Prior, PriorConfig, save_prior
-from headsup_cli.runtime.hashing import sha256_of
 from headsup_cli.template.default import load_template
 
 CONFIG = PriorConfig(components=4, within=0, token_size=2, width=16, blocks=1, heads=2)
@@ -30,7 +29,7 @@ def prior_file(tmp_path_factory):
     prior.space.fit(people, CONFIG.within)
     prior.likeness.fit(latents, 0.3 * torch.randn(5, *size))
     path = tmp_path_factory.mktemp("prior") / "prior.safetensors"
-    save_prior(path, prior, model_sha256=sha256_of(DEFAULT_CHECKPOINT), provenance={"steps": 0})
+    save_prior(path, prior, model_sha256=latent_fingerprint(DEFAULT_CHECKPOINT), provenance={"steps": 0})
     return path
 
 
@@ -133,7 +132,9 @@ def test_a_checkpoint_without_a_prior_says_how_to_get_one(program, tmp_path):
 
 def test_a_prior_of_other_weights_is_refused(sampled, tmp_path):
     weights = tmp_path / "other.safetensors"
-    weights.write_bytes(save(load_file(DEFAULT_CHECKPOINT), {"note": "the same weights in another file"}))
+    tensors = load_file(DEFAULT_CHECKPOINT)
+    tensors["decoder.out.bias"] += 1
+    weights.write_bytes(save(tensors))
     shutil.copy(DEFAULT_CHECKPOINT.with_suffix(".json"), tmp_path / "other.json")
     code, _, err, _ = sampled("--checkpoint", weights)
     assert code == 2

@@ -3,12 +3,11 @@ import torch
 
 from headsup_cli.config_files.yaml_config import load_yaml_config
 from headsup_cli.errors import InputError
-from headsup_cli.model.checkpoint import save_checkpoint
+from headsup_cli.model.checkpoint import latent_fingerprint, save_checkpoint
 from headsup_cli.model.config import ModelConfig
 from headsup_cli.model.expression import load_expression
 from headsup_cli.model.head_model import HeadModel
 from headsup_cli.model.latent_set import LatentSet
-from headsup_cli.runtime.hashing import sha256_of
 from headsup_cli.template.default import load_template
 from headsup_cli.training.animation_stage import (
     AnimationPreset,
@@ -77,7 +76,7 @@ def test_average_changes_are_found_in_spite_of_outliers():
 
 
 def test_training_explains_people_it_has_not_seen_and_resumes(checkpoint, tmp_path, repository):
-    latents, _ = people(120, sha256_of(checkpoint))
+    latents, _ = people(120, latent_fingerprint(checkpoint))
     preset = load_yaml_config(
         repository / "headsup_cli/configs/animation.yaml",
         AnimationPreset,
@@ -86,7 +85,7 @@ def test_training_explains_people_it_has_not_seen_and_resumes(checkpoint, tmp_pa
     device = torch.device("cpu")
     train_animation(latents, preset, checkpoint, tmp_path / "run", device=device)
     learned = load_expression(tmp_path / "run" / "model.safetensors")
-    assert learned.model_hash == sha256_of(checkpoint)
+    assert learned.model_hash == latent_fingerprint(checkpoint)
     assert learned.provenance["steps"] == 12
     _, held_out = latents.divided(preset.training.held_out_share)
     there, back = explained_share(learned.network, ExpressionPairs.of(held_out))

@@ -3,12 +3,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from headsup_cli.errors import InputError
 from headsup_cli.inference.sampling import SampleOptions, sample
+from headsup_cli.model.checkpoint import latent_fingerprint
 from headsup_cli.model.latent_set import LatentSet
 from headsup_cli.model.prior import load_prior
-from headsup_cli.runtime.hashing import sha256_of
 from headsup_cli.training.prior_stage import PriorPreset, train_prior
 
 PRESET = PriorPreset.model_validate(
@@ -29,8 +30,8 @@ PRESET = PriorPreset.model_validate(
 def encoded(crowd, tmp_path_factory):
     """The crowd, as if a file of weights had encoded it."""
     weights = tmp_path_factory.mktemp("weights") / "model.safetensors"
-    weights.write_bytes(b"weights")
-    return weights, replace(crowd, model_hash=sha256_of(weights))
+    save_file({"decoder.out.bias": torch.ones(2)}, weights)
+    return weights, replace(crowd, model_hash=latent_fingerprint(weights))
 
 
 def train(encoded, folder, **changes) -> None:
