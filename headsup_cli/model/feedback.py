@@ -28,6 +28,7 @@ _SLOPE_PIXELS = 192 * 256  # errors count as if the pictures had so many pixels,
 _SLOPE_KNEE = 0.2  # compressed slopes well above this all lead to the same step
 _MOST_GATE = 4.0  # logarithm of the most that a step is lengthened or shortened
 _FIRST_STEPS = (0.06,) * 9 + (0.1,) + (0.03,) * 12  # down the slope, raw attributes, before anything is learned
+_STEP_DECAY = 0.55  # from one round to the next, so that untrained rounds do not overshoot to and fro
 _HEADS = 4  # of the attention over views
 
 
@@ -41,7 +42,7 @@ class _Comparison:
 
 
 class RenderFeedback(nn.Module):
-    """A few rounds of drawing, comparing and correcting, with the same weights in each.
+    """A few rounds of drawing, comparing and correcting, with the same weights in each but for the length of steps.
 
     Each round takes two things from the views. The slope of the squared error by every raw attribute says which way to
     go: the step along it has a learned length, which a gate varies from texel to texel. And every texel looks up what
@@ -77,7 +78,8 @@ class RenderFeedback(nn.Module):
         self.inward = nn.Conv2d(2 * RAW_CHANNELS + _HEADS * width, config.channels, 1)
         self.blocks = nn.Sequential(*(ResidualBlock(config.channels) for _ in range(config.blocks)))
         self.out = nn.Conv2d(config.channels, 2 * RAW_CHANNELS, 3, padding=1)
-        self.log_step = nn.Parameter(torch.tensor(_FIRST_STEPS).log()[None, :, None, None])
+        shrinking = _STEP_DECAY ** torch.arange(config.rounds)[:, None]
+        self.log_steps = nn.Parameter((shrinking * torch.tensor(_FIRST_STEPS)).log()[..., None, None])  # [n, 22, 1, 1]
         silence(self.out, std=1e-3)
 
     def forward(
@@ -95,11 +97,11 @@ class RenderFeedback(nn.Module):
         rounds: list[Tensor] = []
         if not torch.isfinite(raw).all():  # in training, which leaves such a step out
             return rounds
-        for _ in range(self.config.rounds):
+        for log_step in self.log_steps:
             found = self._compared(raw, views, room)
             memory = self.blocks(memory + self.inward(torch.cat([raw, found.slope, self._pooled(found)], 1)))
             added, gate = self.out(F.silu(memory)).chunk(2, 1)
-            step = (self.log_step + gate.clamp(-_MOST_GATE, _MOST_GATE)).exp()
+            step = (log_step + gate.clamp(-_MOST_GATE, _MOST_GATE)).exp()
             raw = raw + added - step * found.slope / (found.slope.abs() + _SLOPE_KNEE)
             rounds.append(raw)
         return rounds

@@ -30,7 +30,7 @@ LOSS_TERMS = (
     *(f"latent_{term}" for term in _IMAGE_TERMS),
     *("drafts", "perceptual", "eyes_mouth", "adversarial", "discriminator"),
 )
-_DRAFT_DECAY = 0.7  # weight of the maps before the last round of feedback, of those before that, and so on
+_DRAFT_DECAY = 0.5  # weight of the maps before the last round of feedback, of those before that, and so on
 _LATENT_VIEWS = 2  # in which what the latent alone gives is rendered, at most
 _DETAILED_REGIONS = ("eyes", "mouth")
 
