@@ -3,7 +3,6 @@
 import numpy as np
 
 from headsup_cli.rendering.compilation import inline, kernel
-from headsup_cli.rendering.layout import CHUNK, FARTHEST, NEAREST, VISIBLE
 from headsup_cli.rendering.simd import moved, pointer, prefetch, stack, take_ticket
 
 DIGIT_BITS = 11
@@ -16,13 +15,12 @@ _AHEAD = 16  # splats whose rectangles are asked for before they are needed
 
 
 @inline
-def depth_range(view, counts):
-    """The nearest visible splat's key in a view, and the range of the keys."""
-    lowest, highest = 0xFFFFFFFF, 0
-    for chunk in range(counts.shape[1]):
-        lowest = min(lowest, counts[view, chunk, NEAREST])
-        highest = max(highest, counts[view, chunk, FARTHEST])
-    return np.uint64(lowest), np.uint64(max(highest - lowest, 0))
+def key_range(first, last, keys):
+    """The nearest splat's key among the rows first..last, and the range of the keys."""
+    lowest, highest = np.uint32(0xFFFFFFFF), np.uint32(0)
+    for row in range(first, last):
+        lowest, highest = min(lowest, keys[row]), max(highest, keys[row])
+    return np.uint64(lowest), np.uint64(highest - lowest) if last > first else np.uint64(0)
 
 
 @inline
@@ -33,23 +31,21 @@ def rectangle_of(packed):
 
 
 @inline
-def count_digits(view, counts, keys, lowest, rectangles, low, high, pairs, histograms, digits):
-    """Write (depth - lowest, row) of the splats that touch tile rows low..high, in the order of the Gaussians.
+def count_digits(first, last, keys, lowest, rectangles, low, high, pairs, histograms, digits):
+    """Write (depth - lowest, row) of the rows first..last that touch tile rows low..high, in their order.
 
     Counts each digit's values, and returns the number of splats.
     """
     for i in range(digits * DIGITS):
         histograms[i] = 0
     n = 0
-    for chunk in range(counts.shape[1]):
-        for row in range(chunk * CHUNK, chunk * CHUNK + counts[view, chunk, VISIBLE]):
-            _, top, _, bottom = rectangle_of(rectangles[row])
-            if top < high and bottom > low:
-                key = np.uint64(keys[row]) - lowest
-                pairs[n] = (key << np.uint64(32)) | np.uint64(row)
-                n += 1
-                for digit in range(digits):
-                    histograms[digit * DIGITS + np.int64((key >> np.uint64(digit * DIGIT_BITS)) & _MASK)] += 1
+    for row in range(first, last):
+        _, top, _, bottom = rectangle_of(rectangles[row])
+        key, touches = np.uint64(keys[row]) - lowest, np.int64(top < high and bottom > low)
+        pairs[n] = (key << np.uint64(32)) | np.uint64(row)
+        n += touches
+        for digit in range(digits):
+            histograms[digit * DIGITS + np.int64((key >> np.uint64(digit * DIGIT_BITS)) & _MASK)] += touches
     return n
 
 
@@ -81,31 +77,33 @@ def fill_tiles(n, pairs, rectangles, low, high, tiles_wide, cursors, entries):
 
 
 @kernel
-def list_tiles(tickets, bands, tiles_wide, tiles_high, counts, keys, rectangles, pairs, cursors, entries):
+def list_tiles(tickets, bands, tiles_wide, tiles_high, firsts, keys, rectangles, room, pairs, cursors, entries):
     """List the rows of each tile's splats, nearest first, equal depths in the order of the Gaussians.
 
-    A ticket is a band of tile rows of a view. `cursors` [views, tiles] begin at the lists' starts; `pairs` is room to
-    sort in, for each thread.
+    A ticket is a band of tile rows of a view; the rows of view i are those from firsts[i] to firsts[i + 1]. `cursors`
+    [views, tiles] begin at the lists' starts; `pairs` is memory to sort in, twice `room` for each thread.
     """
-    views, length = keys.shape
+    views = firsts.size - 1
     keys, rectangles, pairs = pointer(keys), pointer(rectangles), pointer(pairs)
     cursors, entries = pointer(cursors), pointer(entries)
     histograms = stack(entries, _HISTOGRAMS)
-    room = 2 * length * take_ticket(moved(tickets, 1))
+    source = moved(pairs, 2 * room * take_ticket(moved(tickets, 1)))
+    target = moved(source, room)
     while True:
         ticket = take_ticket(tickets)
         if ticket >= views * bands:
             return
         view, band = divmod(ticket, bands)
         low, high = band * tiles_high // bands, (band + 1) * tiles_high // bands
-        lowest, reach = depth_range(view, counts)
+        first, last = firsts[view], firsts[view + 1]
+        lowest, reach = key_range(first, last, keys)
         digits = 0
         while reach >> np.uint64(digits * DIGIT_BITS) != 0:
             digits += 1
-        source, target = moved(pairs, room), moved(pairs, room + length)
-        own = moved(rectangles, view * length)
-        n = count_digits(view, counts, moved(keys, view * length), lowest, own, low, high, source, histograms, digits)
+        n = count_digits(first, last, keys, lowest, rectangles, low, high, source, histograms, digits)
         for digit in range(digits):
             scatter(n, source, target, histograms, digit)
             source, target = target, source
-        fill_tiles(n, source, own, low, high, tiles_wide, moved(cursors, view * tiles_wide * tiles_high), entries)
+        fill_tiles(
+            n, source, rectangles, low, high, tiles_wide, moved(cursors, view * tiles_wide * tiles_high), entries
+        )

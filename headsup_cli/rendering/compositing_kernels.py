@@ -11,7 +11,6 @@ from headsup_cli.rendering.compilation import inline, kernel
 from headsup_cli.rendering.layout import (
     BLOCK,
     BLUE,
-    CHUNK,
     DEPTH,
     GREEN,
     HEIGHT,
@@ -28,17 +27,19 @@ from headsup_cli.rendering.layout import (
     WXX,
     WXY,
     WYY,
+    X,
+    Y,
 )
 from headsup_cli.rendering.packing_kernels import load_triples, store_triples
 from headsup_cli.rendering.simd import (
     EXP2_CONSTANTS,
     LANES,
     absolute,
-    bit_column,
     broadcast,
     exp2,
     first_lanes,
     fma,
+    integers,
     lane_bits,
     lane_sums,
     load,
@@ -122,14 +123,14 @@ def exp2_constants(grid):
 
 
 @inline
-def meet(entry, entries, rows, base, left, top, meetings, centres, place):
+def meet(entry, entries, rows, left, top, meetings, centres, place):
     """For each block of a tile, which of sixteen splats reach it, as the bits of `meetings`.
 
     A block is reached if it holds a pixel with alpha >= 1/255, and a little oftener: over a block, u and v stray from
     their value at its centre by at most HALF_BLOCK (|wxx| + |wxy|) and HALF_BLOCK wyy. Writes the splats' (u, v) at the
     tile's centre to `centres` too.
     """
-    x, y, wxx, wxy, wyy, log2_opacity, _, _ = load_fields(rows, base, entries, entry)
+    x, y, wxx, wxy, wyy, log2_opacity, _, _ = load_fields(rows, 0, entries, entry)
     dy = (top + TILE // 2) - y
     centre_u, centre_v = fma(wxx, (left + TILE // 2) - x, wxy * dy), wyy * dy
     store(centres, place, centre_u)
@@ -145,20 +146,20 @@ def meet(entry, entries, rows, base, left, top, meetings, centres, place):
 
 
 @inline
-def fetch(entry, entries, rows, base):
+def fetch(entry, entries, rows):
     """Ask for the rows of sixteen splats of a tile."""
     for i in range(LANES):
-        prefetch(rows, base + np.int64(entries[entry + i]) * ROW)
+        prefetch(rows, np.int64(entries[entry + i]) * ROW)
 
 
 @inline
-def list_blocks(start, stop, entries, rows, base, left, top, alive, ordinals, meetings, centres, lists, counts):
+def list_blocks(start, stop, entries, rows, left, top, alive, ordinals, meetings, centres, lists, counts):
     """List, for each live block of a tile, which of the splats start..stop of its list reach it, counted from start."""
     for block in range(LANES):
         counts[block] = 0
     for entry in range(start, stop, LANES):
-        fetch(entry + LANES, entries, rows, base)
-        meet(entry, entries, rows, base, left, top, meetings, centres, entry - start)
+        fetch(entry + LANES, entries, rows)
+        meet(entry, entries, rows, left, top, meetings, centres, entry - start)
         wanted = np.uint32(0xFFFF) >> np.uint32(max(entry + LANES - stop, 0))
         for block in range(LANES):
             bits = np.uint32(meetings[block]) & wanted if alive >> np.uint32(block) & np.uint32(1) else np.uint32(0)
@@ -166,10 +167,15 @@ def list_blocks(start, stop, entries, rows, base, left, top, alive, ordinals, me
 
 
 @inline
-def whiten(x, y, rows, at, centres, ordinal):
-    """(u, v) of the splat whose row begins at `at`, at pixels (x, y) from the tile's centre."""
-    u = fma(rows[at + WXX], x, fma(rows[at + WXY], y, broadcast(x, centres[ordinal])))
-    return u, fma(rows[at + WYY], y, broadcast(x, centres[BATCH + ordinal]))
+def whiten(x, y, rows, at, centre_u, centre_v):
+    """(u, v) of the splat whose row begins at `at`, at pixels (x, y) from the tile's centre, where they are given."""
+    return fma(rows[at + WXX], x, fma(rows[at + WXY], y, centre_u)), fma(rows[at + WYY], y, centre_v)
+
+
+@inline
+def whiten_listed(x, y, rows, at, centres, ordinal):
+    """The same of a splat whose centre values are in `centres`."""
+    return whiten(x, y, rows, at, broadcast(x, centres[ordinal]), broadcast(x, centres[BATCH + ordinal]))
 
 
 @inline
@@ -185,14 +191,18 @@ def alpha_of(power, constants, least, most, nothing):
 
 
 @inline
-def row_of(lists, place, entries, start, base):
+def row_of(lists, place, entries, start):
     """Where the row of a splat begins that a block's list names."""
-    return base + np.int64(entries[start + lists[place]]) * ROW
+    return np.int64(entries[start + lists[place]]) * ROW
 
 
 @inline
-def draw_block(start, count, lists, entries, rows, base, centres, grid, block, state, constants, least, most, stop_at):
+def draw_block(
+    start, count, lists, entries, rows, centres, grid, block, state, constants, least, most, stop_at, keep, touched
+):  # fmt: skip
     """Draw the splats of a block's list over its pixels; return whether any pixel takes more.
+
+    With `keep`, set the block's bit in `touched` for splats that take light from one of its pixels, or stop one.
 
     The next splat's alpha and the one after's exponent are computed meanwhile: a processor's scheduler is too small to
     look that far ahead.
@@ -203,16 +213,18 @@ def draw_block(start, count, lists, entries, rows, base, centres, grid, block, s
     goes_on, light = light > nothing, absolute(light)
     r, g, b = load(state, place + LANES), load(state, place + 2 * LANES), load(state, place + 3 * LANES)
     z = load(state, place + 4 * LANES)
-    at, next_at = row_of(lists, first, entries, start, base), row_of(lists, first + 1, entries, start, base)
-    u, v = whiten(x, y, rows, at, centres, lists[first])
+    at, next_at = row_of(lists, first, entries, start), row_of(lists, first + 1, entries, start)
+    u, v = whiten_listed(x, y, rows, at, centres, lists[first])
     opacity = alpha_of(log2_alpha(u, v, rows, at), constants, least, most, nothing)
-    u, v = whiten(x, y, rows, next_at, centres, lists[first + 1])
+    u, v = whiten_listed(x, y, rows, next_at, centres, lists[first + 1])
     next_power = log2_alpha(u, v, rows, next_at)
     for i in range(first, first + count):
-        after_next_at = row_of(lists, i + 2, entries, start, base)
-        u, v = whiten(x, y, rows, after_next_at, centres, lists[i + 2])
+        after_next_at = row_of(lists, i + 2, entries, start)
+        u, v = whiten_listed(x, y, rows, after_next_at, centres, lists[i + 2])
         after_next_power = log2_alpha(u, v, rows, after_next_at)
         next_opacity = alpha_of(next_power, constants, least, most, nothing)
+        if keep and lane_bits(goes_on & (opacity > nothing)) != 0:
+            touched[lists[i]] |= np.uint16(1 << block)
         after = fma(-light, opacity, light)
         goes_on &= after > stop_at
         weight = select(goes_on, light * opacity, nothing)
@@ -232,17 +244,22 @@ def draw_block(start, count, lists, entries, rows, base, centres, grid, block, s
 
 
 @inline
-def draw_tile(start, stop, entries, rows, base, left, top, grid, state, work, constants, least, most, stop_at):
-    """Draw the splats start..stop of the list over a tile."""
+def draw_tile(
+    start, stop, entries, rows, left, top, grid, state, work, constants, least, most, stop_at, keep, reached
+):  # fmt: skip
+    """Draw the splats start..stop of the list over a tile; with `keep`, fill `reached` for the backward pass."""
     ordinals, meetings, centres, lists, counts = work
     alive = np.uint32(0xFFFF)
+    if keep:
+        for entry in range(start, stop):
+            reached[entry] = 0
     while start < stop and alive != 0:
         last = min(start + BATCH, stop)
-        list_blocks(start, last, entries, rows, base, left, top, alive, ordinals, meetings, centres, lists, counts)
+        list_blocks(start, last, entries, rows, left, top, alive, ordinals, meetings, centres, lists, counts)
         for block in range(LANES):
             if counts[block] != 0 and not draw_block(
-                start, counts[block], lists, entries, rows, base, centres, grid, block, state, constants,
-                least, most, stop_at,
+                start, counts[block], lists, entries, rows, centres, grid, block, state, constants,
+                least, most, stop_at, keep, moved(reached, start),
             ):  # fmt: skip
                 alive &= ~(np.uint32(1) << np.uint32(block))
         start = last
@@ -279,14 +296,17 @@ def store_line(state, at, pixel, count, view, background, background_pixels, rgb
 
 @kernel
 def composite(
-    tickets, tiles_wide, tiles_high, settings, max_alpha, row_count, rows, starts, entries, grid,
-    background, background_pixels, rgb, alpha, depth,
+    tickets, tiles_wide, tiles_high, settings, max_alpha, rows, starts, entries, grid,
+    background, background_pixels, rgb, alpha, depth, keep, reached,
 ):  # fmt: skip
-    """Fill `rgb`, `alpha` and `depth`; `background` holds 0, one (per view) or `background_pixels` colours a view."""
+    """Fill `rgb`, `alpha` and `depth`; `background` holds 0, one (per view) or `background_pixels` colours a view.
+
+    With `keep`, fill `reached` too: for each entry, which blocks of its tile the splat matters to.
+    """
     use_full_width()
     width, height, tiles = np.int64(settings[WIDTH]), np.int64(settings[HEIGHT]), starts.size - 1
     rows, entries, grid, background = pointer(rows), pointer(entries), pointer(grid), pointer(background)
-    rgb, alpha, depth = pointer(rgb), pointer(alpha), pointer(depth)
+    rgb, alpha, depth, reached = pointer(rgb), pointer(alpha), pointer(depth), pointer(reached)
     state = stack(grid, _STATE)  # by block: transmittance (negative: stopped), red, green, blue, depth
     meetings, centres, counts = stack(np.uint16(0), LANES), stack(grid, _CENTRES), stack(starts, LANES)
     ordinals, lists = stack(entries, BATCH), stack(entries, _LISTS)
@@ -308,9 +328,8 @@ def composite(
         if start < stop:
             turn(state, 1)
             draw_tile(
-                start, stop, entries, rows, view * row_count * ROW, left, top, grid, state, work, constants,
-                least, most, stop_at,
-            )  # fmt: skip
+                start, stop, entries, rows, left, top, grid, state, work, constants, least, most, stop_at, keep, reached
+            )
             turn(state, PLANES)
         for line in range(lines):
             store_line(
@@ -352,9 +371,18 @@ def load_line(
 
 
 @inline
-def learn_splat(bits, alive, rows, at, centres, ordinal, grid, state, constants, least, most, stop_at):
-    """Let a splat go by in the blocks of `bits` as `draw_block` does; return sums over their pixels, and who lives."""
+def whiten_centre(rows, at, left, top, nothing):
+    """(u, v) of the splat whose row begins at `at`, at the tile's centre, in each lane and as `meet` computes it."""
+    dy = (top + TILE // 2) - (nothing + rows[at + Y])
+    u = fma(rows[at + WXX], (left + TILE // 2) - (nothing + rows[at + X]), rows[at + WXY] * dy)
+    return u, rows[at + WYY] * dy
+
+
+@inline
+def learn_splat(bits, rows, at, left, top, grid, state, constants, least, most, stop_at, has_depth):
+    """Let a splat go by in the blocks of `bits` as `draw_block` does; return sums over their pixels."""
     nothing = broadcast(grid, 0.0)
+    centre_u, centre_v = whiten_centre(rows, at, left, top, nothing)
     red, green, blue, z = rows[at + RED], rows[at + GREEN], rows[at + BLUE], rows[at + DEPTH]
     s, s_u, s_v, s_uu, s_uv, s_vv = nothing, nothing, nothing, nothing, nothing, nothing
     s_r, s_g, s_b, s_z = nothing, nothing, nothing, nothing
@@ -363,18 +391,20 @@ def learn_splat(bits, alive, rows, at, centres, ordinal, grid, state, constants,
         bits &= bits - np.uint32(1)
         place = PLANES * LANES * block
         x, y = load(grid, 2 * block * LANES), load(grid, (2 * block + 1) * LANES)
-        u, v = whiten(x, y, rows, at, centres, ordinal)
+        u, v = whiten(x, y, rows, at, centre_u, centre_v)
         opacity = alpha_of(log2_alpha(u, v, rows, at), constants, least, most, nothing)
         light = load(state, place)
         after = fma(-light, opacity, light)
         goes_on = after > stop_at
         weight = select(goes_on, light * opacity, nothing)
         store(state, place, select(goes_on, after, nothing))
-        if lane_bits(goes_on) == 0:
-            alive &= ~(np.uint32(1) << np.uint32(block))
         d_r, d_g = load(state, place + 2 * LANES), load(state, place + 3 * LANES)
-        d_b, d_z = load(state, place + 4 * LANES), load(state, place + 5 * LANES)
-        own = weight * fma(d_r, red, fma(d_g, green, fma(d_b, blue, d_z * z)))
+        d_b = load(state, place + 4 * LANES)
+        own = d_b * blue
+        if has_depth:
+            d_z = load(state, place + 5 * LANES)
+            own, s_z = fma(d_z, z, own), fma(weight, d_z, s_z)
+        own = weight * fma(d_r, red, fma(d_g, green, own))
         rest = load(state, place + LANES) - own
         store(state, place + LANES, rest)
         g = fma(-rest, opacity / (1.0 - opacity), own)
@@ -382,55 +412,45 @@ def learn_splat(bits, alive, rows, at, centres, ordinal, grid, state, constants,
         g_u, g_v = g * u, g * v
         s, s_u, s_v = s + g, s_u + g_u, s_v + g_v
         s_uu, s_uv, s_vv = fma(g_u, u, s_uu), fma(g_u, v, s_uv), fma(g_v, v, s_vv)
-        s_r, s_g = fma(weight, d_r, s_r), fma(weight, d_g, s_g)
-        s_b, s_z = fma(weight, d_b, s_b), fma(weight, d_z, s_z)
-    return lane_sums((s, s_u, s_v, s_uu, s_uv, s_vv, s_r, s_g, s_b, s_z)), alive
+        s_r, s_g, s_b = fma(weight, d_r, s_r), fma(weight, d_g, s_g), fma(weight, d_b, s_b)
+    return lane_sums((s, s_u, s_v, s_uu, s_uv, s_vv, s_r, s_g, s_b, s_z))
 
 
 @inline
 def learn_tile(
-    start, stop, entries, rows, base, ints, left, top, grid, state, work, constants, least, most, stop_at,
-    slot_bases, slots, written,
+    start, stop, entries, reached, rows, ints, left, top, grid, state, constants, least, most, stop_at, has_depth,
+    slots, written,
 ):  # fmt: skip
     """Let the splats start..stop of the list go by over a tile of a view, and fill their slots for it."""
-    meetings, centres = work
     tile_y, tile_x = top // TILE, left // TILE
-    alive = np.uint32(0xFFFF)
-    for first in range(start, stop, LANES):
-        fetch(first + LANES, entries, rows, base)
-        meet(first, entries, rows, base, left, top, meetings, centres, 0)
-        for entry in range(first, min(first + LANES, stop)):
-            bits = bit_column(meetings, entry - first) & alive
-            if bits == 0:
-                continue
-            row = np.int64(entries[entry])
-            at = base + row * ROW
-            sums, alive = learn_splat(
-                bits, alive, rows, at, centres, entry - first, grid, state, constants, least, most, stop_at
-            )
-            slot = slot_bases[row // CHUNK] + ints[at + SLOT]
-            slot += (tile_y - ints[at + TILE_Y]) * ints[at + TILES_WIDE] + tile_x - ints[at + TILE_X]
-            store(slots, slot * ROW, sums)
-            written[slot] = 1
-        if alive == 0:
-            break
+    while start < stop and reached[stop - 1] == 0:  # hidden, as is most of what lies far back
+        stop -= 1
+    for entry in range(start, stop):
+        prefetch(rows, np.int64(entries[entry + LANES]) * ROW)
+        bits = np.uint32(reached[entry])
+        if bits == 0:
+            continue
+        at = np.int64(entries[entry]) * ROW
+        slot = np.int64(ints[at + SLOT]) + tile_x - ints[at + TILE_X]
+        slot += (tile_y - ints[at + TILE_Y]) * ints[at + TILES_WIDE]
+        sums = learn_splat(bits, rows, at, left, top, grid, state, constants, least, most, stop_at, has_depth)
+        store(slots, slot * ROW, sums)
+        written[slot] = 1
 
 
 @kernel
 def composite_backward(
-    tickets, tiles_wide, tiles_high, settings, max_alpha, row_count, rows, ints, starts, entries, grid, slot_bases,
+    tickets, tiles_wide, tiles_high, settings, max_alpha, rows, starts, entries, reached, grid,
     rgb, alpha, depth, has_rgb, d_rgb, has_alpha, d_alpha, has_depth, d_depth, slots, written,
 ):  # fmt: skip
     """Fill the slots of all splats that show, and mark them in `written`."""
     use_full_width()
     width, height, tiles = np.int64(settings[WIDTH]), np.int64(settings[HEIGHT]), starts.size - 1
-    chunks, slot_bases = slot_bases.shape[1], pointer(slot_bases)
-    rows, ints, entries, grid = pointer(rows), pointer(ints), pointer(entries), pointer(grid)
+    rows, ints, entries, grid = pointer(rows), integers(rows), pointer(entries), pointer(grid)
     rgb, alpha, depth = pointer(rgb), pointer(alpha), pointer(depth)
     d_rgb, d_alpha, d_depth = pointer(d_rgb), pointer(d_alpha), pointer(d_depth)
-    slots, written = pointer(slots), pointer(written)
+    slots, written, reached = pointer(slots), pointer(written), pointer(reached)
     state = stack(grid, _STATE)  # by block: transmittance, still to come, gradients of red, green, blue, depth
-    work = stack(np.uint16(0), LANES), stack(grid, _CENTRES)
     constants = exp2_constants(grid)
     least, most, stop_at = broadcast(grid, -LOG2_255), broadcast(grid, max_alpha), broadcast(grid, STOP)
     while True:
@@ -439,7 +459,7 @@ def composite_backward(
             return
         if starts[tile] == starts[tile + 1]:
             continue
-        view, left, top, pixel = tile_place(tile, tiles_wide, tiles_high, width, height)
+        _, left, top, pixel = tile_place(tile, tiles_wide, tiles_high, width, height)
         columns, lines = min(width - left, TILE), min(height - top, TILE)
         for line in range(TILE):
             load_line(
@@ -448,6 +468,6 @@ def composite_backward(
             )  # fmt: skip
         turn(state, PLANES)
         learn_tile(
-            starts[tile], starts[tile + 1], entries, rows, view * row_count * ROW, ints, left, top, grid, state, work,
-            constants, least, most, stop_at, moved(slot_bases, view * chunks), slots, written,
+            starts[tile], starts[tile + 1], entries, reached, rows, ints, left, top, grid, state, constants,
+            least, most, stop_at, has_depth, slots, written,
         )  # fmt: skip

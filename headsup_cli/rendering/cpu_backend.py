@@ -23,16 +23,15 @@ from headsup_cli.rendering.layout import (
     COUNTED,
     FOCAL_X,
     FOCAL_Y,
-    GROUPS_PER_CHUNK,
     POSITION,
     ROTATION,
     ROW,
-    SLOTS,
+    ROWS,
     TILE,
     TRANSLATION,
 )
 from headsup_cli.rendering.projection_backward_kernels import backpropagate_views
-from headsup_cli.rendering.projection_kernels import project_views
+from headsup_cli.rendering.projection_kernels import count_visible, project_views
 from headsup_cli.runtime.threads import run_shared
 
 _ROWS_AT_ONCE = 4_000_000  # Gaussians times views projected together: bounds the memory a call needs (256 MB of rows)
@@ -114,49 +113,56 @@ class _Views:
     """What projecting and sorting a few views has found out: what both directions of compositing read."""
 
     cameras: np.ndarray  # [v, CAMERA]
-    rows: np.ndarray  # [v, n * ROW], filled only where something is visible
-    ints: np.ndarray  # the same memory
-    group_bits: np.ndarray  # [v, n / 16]
-    group_first: np.ndarray  # [v, n / 16]
-    slot_bases: np.ndarray  # [v, chunks]
+    firsts: np.ndarray  # [v * chunks + 1, COUNTED], where the rows and slots of a view's chunk begin
+    rows: np.ndarray  # [visible * ROW], the splats of all views
     starts: np.ndarray  # [v * tiles + 1]
-    entries: np.ndarray  # [starts[-1]], and padding
-
-    @property
-    def row_count(self) -> int:
-        """Rows per view, filled or not."""
-        return self.rows.shape[1] // ROW
+    entries: np.ndarray  # [starts[-1]], and padding: the splats of each tile
+    reached: np.ndarray  # [starts[-1]], which blocks of the tile the splat matters to; empty where no gradient is asked
 
 
-def _prepare(scene: _Scene, cameras: np.ndarray) -> _Views:
-    """Project, sort and bin."""
-    views, n = len(cameras), scene.opacities.size
-    chunks = -(-n // CHUNK)
-    length, groups = chunks * CHUNK, chunks * GROUPS_PER_CHUNK
-    dtype = scene.means.dtype
-    rows = _pool.take((views, length * ROW), dtype)
-    ints = rows.view(np.int32 if dtype == np.float32 else np.int64)
-    keys, rectangles = _pool.take((views, length), np.uint32), _pool.take((views, length), np.uint64)
-    group_bits, group_first = _pool.take((views, groups), np.uint16), _pool.take((views, groups), np.int32)
-    counts, flags = np.zeros((views, chunks, COUNTED), np.int64), np.zeros(len(_ATTRIBUTES), np.int64)
-    wide, high = scene.tiles
-    tile_counts = np.zeros((torch.get_num_threads(), views, wide * high), np.int32)
+def _prepare(scene: _Scene, cameras: np.ndarray, keep: bool) -> _Views:
+    """Project, sort and bin; `keep` what the backward pass needs."""
+    views, threads, (wide, high) = len(cameras), torch.get_num_threads(), scene.tiles
+    firsts = _count(scene, cameras)
+    visible, intersections = firsts[-1].tolist()
+    rows = _pool.take((visible * ROW,), scene.means.dtype)
+    keys, rectangles = _pool.take((visible,), np.uint32), _pool.take((visible,), np.uint64)
+    tile_counts = np.zeros((threads, views, (high + 1) * (wide + 1)), np.int32)
+    cursors = firsts[:-1].reshape(views, -1, COUNTED).copy()
     _run(
         project_views, scene.means, scene.quats, scene.scales, scene.opacities, scene.coefficients, scene.degree,
-        cameras, scene.numbers, rows, keys, rectangles, group_bits, group_first, counts,
-        tile_counts, flags,
+        cameras, scene.numbers, cursors, rows, keys, rectangles, tile_counts,
+    )  # fmt: skip
+    counts = tile_counts.sum(0).reshape(views, high + 1, wide + 1).cumsum(1).cumsum(2)[:, :high, :wide]
+    starts = np.zeros(views * wide * high + 1, np.int64)
+    np.cumsum(counts, out=starts[1:])
+    entries = _pool.take((intersections + PADDING,), np.int32)
+    entries[-PADDING:] = 0
+    view_firsts = firsts[:: cursors.shape[1], ROWS].copy() if visible else np.zeros(views + 1, np.int64)
+    room = int(np.diff(view_firsts).max(initial=0))
+    pairs = _pool.take((threads, 2 * room), np.uint64)
+    bands = 1 if threads == 1 else min(-(-2 * threads // max(views, 1)), high)
+    _run(list_tiles, bands, wide, high, view_firsts, keys, rectangles, room, pairs, starts[:-1].copy(), entries)
+    reached = _pool.take((intersections if keep else 0,), np.uint16)
+    return _Views(cameras, firsts, rows, starts, entries, reached)
+
+
+def _count(scene: _Scene, cameras: np.ndarray) -> np.ndarray:
+    """Where the rows and slots of each view and chunk of Gaussians begin, and where all end: [v * chunks + 1, COUNTED].
+
+    Refuses numbers that are not finite.
+    """
+    chunks = -(-scene.opacities.size // CHUNK)
+    counts = np.zeros((len(cameras), chunks, COUNTED), np.int64)
+    flags = np.zeros(len(_ATTRIBUTES), np.int64)
+    _run(
+        count_visible, scene.means, scene.quats, scene.scales, scene.opacities, scene.coefficients, cameras,
+        scene.numbers, counts, flags,
     )  # fmt: skip
     _refuse_non_finite(scene, flags)
-    starts = np.zeros(views * wide * high + 1, np.int64)
-    np.cumsum(tile_counts.sum(0).reshape(-1), out=starts[1:])
-    entries = _pool.take((int(starts[-1]) + PADDING,), np.int32)
-    entries[-PADDING:] = 0
-    pairs = _pool.take((torch.get_num_threads(), 2, length), np.uint64)
-    bands = 1 if torch.get_num_threads() == 1 else min(-(-2 * torch.get_num_threads() // max(views, 1)), high)
-    _run(list_tiles, bands, wide, high, counts, keys, rectangles, pairs, starts[:-1].copy(), entries)
-    slots = counts[:, :, SLOTS].reshape(-1)
-    slot_bases = (np.cumsum(slots) - slots).reshape(views, chunks)
-    return _Views(cameras, rows, ints, group_bits, group_first, slot_bases, starts, entries)
+    firsts = np.zeros((len(cameras) * chunks + 1, COUNTED), np.int64)
+    np.cumsum(counts.reshape(-1, COUNTED), axis=0, out=firsts[1:])
+    return firsts
 
 
 def _refuse_non_finite(scene: _Scene, flags: np.ndarray) -> None:
@@ -174,8 +180,8 @@ def _composite(scene: _Scene, views: _Views, background: np.ndarray, images: lis
     pixels = background.size // (3 * len(views.cameras))
     _run(
         composite, *scene.tiles, scene.numbers, scene.max_alpha,
-        views.row_count, views.rows.reshape(-1), views.starts, views.entries,
-        scene.grid, background.reshape(-1), pixels, *(image.reshape(-1) for image in images),
+        views.rows, views.starts, views.entries, scene.grid, background.reshape(-1), pixels,
+        *(image.reshape(-1) for image in images), views.reached.size > 0, views.reached,
     )  # fmt: skip
 
 
@@ -188,9 +194,7 @@ def _composite_backward(
     written.fill(0)
     _run(
         composite_backward, *scene.tiles, scene.numbers, scene.max_alpha,
-        views.row_count, views.rows.reshape(-1), views.ints.reshape(-1),
-        views.starts,
-        views.entries, scene.grid, views.slot_bases,
+        views.rows, views.starts, views.entries, views.reached, scene.grid,
         *(image.reshape(-1) for image in images),
         *(part for image in d_images for part in (image.size > 0, image.reshape(-1))), slots, written,
     )  # fmt: skip
@@ -231,7 +235,7 @@ class _Rasterise(torch.autograd.Function):
         plain = np.zeros(0, flat[0].dtype) if background is None else background.detach().contiguous().numpy()
         kept = []
         for part in _groups(len(cameras), len(means)):
-            views = _prepare(scene, cameras[part])
+            views = _prepare(scene, cameras[part], keep)
             _composite(scene, views, plain[part] if plain.size else plain, [image[part] for image in images])
             if keep:
                 kept.append((part, views))
@@ -276,8 +280,8 @@ def _backpropagate(
     slots, written = _composite_backward(scene, views, [image[part] for image in images], d_part)
     _run(
         backpropagate_views, scene.means, scene.quats, scene.scales, scene.opacities, scene.coefficients, scene.degree,
-        views.cameras, scene.numbers, views.ints, views.group_bits, views.group_first, views.slot_bases, slots,
-        written, int(part.start > 0), *(array.reshape(-1) for array in d_attributes),
+        views.cameras, scene.numbers, views.firsts, views.rows, slots, written, int(part.start > 0),
+        *(array.reshape(-1) for array in d_attributes),
     )  # fmt: skip
 
 

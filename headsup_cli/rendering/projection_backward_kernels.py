@@ -7,11 +7,14 @@ from headsup_cli.rendering.layout import (
     ANTIALIASED,
     CAMERA,
     CHUNK,
+    COUNTED,
     EPS2D,
     FOCAL_X,
     FOCAL_Y,
+    GAUSSIAN,
     GROUP,
     ROW,
+    ROWS,
     SLOT,
     SUM,
     SUM_BLUE,
@@ -31,6 +34,7 @@ from headsup_cli.rendering.projection_kernels import (
     HALF_LOG2_E,
     LN_2,
     SH_0,
+    base_colours,
     camera_point,
     camera_row,
     clamped_slopes,
@@ -51,6 +55,7 @@ from headsup_cli.rendering.simd import (
     broadcast,
     first_lanes,
     fma,
+    integers,
     load,
     load_lanes,
     load_strided,
@@ -62,7 +67,6 @@ from headsup_cli.rendering.simd import (
     store,
     store_lanes,
     take_ticket,
-    trailing_zeros,
     use_full_width,
 )
 
@@ -173,34 +177,57 @@ def project_group_backward(total, view, point, factor, cameras, settings):
 
 
 @inline
-def sh_backward(total, view, mean, coefficients, degree, bands, first, count, visible, cameras, basis, d_coefficients):
-    """Add the gradients by the coefficients; return that by the mean, which turns the viewing direction."""
+def sh_backward(gained, view, mean, base, coefficients, degree, bands, first, count, cameras, basis, d_coefficients):
+    """Add the gradients by the coefficients above degree 0, from the colours' (`gained`).
+
+    Returns the gradients by the colours before the clamp, and by the mean, which turns the viewing direction.
+    """
     direction, inverse = view_direction(cameras, view, mean)
     sh_basis(degree, direction, basis)
-    raw = raw_colours(coefficients, degree, bands, first, count, basis)
-    d_red = select(visible & (raw[0] >= 0.0), total[SUM_RED], 0.0)
-    d_green = select(visible & (raw[1] >= 0.0), total[SUM_GREEN], 0.0)
-    d_blue = select(visible & (raw[2] >= 0.0), total[SUM_BLUE], 0.0)
-    if bands == 1:
-        add_triples(d_coefficients, first, count, (SH_0 * d_red, SH_0 * d_green, SH_0 * d_blue))
-        return d_red, d_red, d_red  # not looked at: the colour is the same from everywhere
-    at, stride = 3 * bands * first, 3 * bands
-    for k in range((degree + 1) * (degree + 1)):
+    raw = raw_colours(base, coefficients, degree, bands, first, count, basis)
+    d_red, d_green, d_blue = unclamped(gained, raw)
+    at, stride, lanes = 3 * bands * first, 3 * bands, first_lanes(count)
+    for k in range(1, (degree + 1) * (degree + 1)):
         value = load(basis, LANES * k)
         red = load_strided(coefficients, at + 3 * k, stride, count)
         green = load_strided(coefficients, at + 3 * k + 1, stride, count)
         blue = load_strided(coefficients, at + 3 * k + 2, stride, count)
-        add_strided(d_coefficients, at + 3 * k, stride, value * d_red, visible)
-        add_strided(d_coefficients, at + 3 * k + 1, stride, value * d_green, visible)
-        add_strided(d_coefficients, at + 3 * k + 2, stride, value * d_blue, visible)
+        add_strided(d_coefficients, at + 3 * k, stride, value * d_red, lanes)
+        add_strided(d_coefficients, at + 3 * k + 1, stride, value * d_green, lanes)
+        add_strided(d_coefficients, at + 3 * k + 2, stride, value * d_blue, lanes)
         store(basis, LANES * k, fma(red, d_red, fma(green, d_green, blue * d_blue)))
     slopes = sh_slopes(degree, direction, basis)
     radial = dot(slopes, direction)
-    return (
+    turned = (
         (slopes[0] - radial * direction[0]) * inverse,
         (slopes[1] - radial * direction[1]) * inverse,
         (slopes[2] - radial * direction[2]) * inverse,
     )
+    return (d_red, d_green, d_blue), turned
+
+
+@inline
+def unclamped(gained, raw):
+    """Gradients by colours, where these were not clamped to 0."""
+    return (
+        select(raw[0] >= 0.0, gained[0], 0.0),
+        select(raw[1] >= 0.0, gained[1], 0.0),
+        select(raw[2] >= 0.0, gained[2], 0.0),
+    )
+
+
+@inline
+def add_base_colours(d_coefficients, degree, bands, first, count, d_colour):
+    """Add the gradients by `base_colours`, of all views."""
+    share = 1.0 if degree < 0 else SH_0
+    red, green, blue = share * d_colour[0], share * d_colour[1], share * d_colour[2]
+    if bands == 1:
+        add_triples(d_coefficients, first, count, (red, green, blue))
+    else:
+        at, stride, lanes = 3 * bands * first, 3 * bands, first_lanes(count)
+        add_strided(d_coefficients, at, stride, red, lanes)
+        add_strided(d_coefficients, at + 1, stride, green, lanes)
+        add_strided(d_coefficients, at + 2, stride, blue, lanes)
 
 
 @inline
@@ -233,21 +260,31 @@ def load_totals(sums):
 
 
 @inline
-def sum_group_slots(sums, bits, at, base, ints, slots, written):
-    """Fill `sums`, sixteen rows of ten, with what the visible Gaussians of a group gathered over their tiles."""
+def in_group(row, end, first, ints):
+    """Whether a row is before `end` and belongs to the group that begins at Gaussian `first`."""
+    return row < end and ints[row * ROW + GAUSSIAN] < first + GROUP
+
+
+@inline
+def sum_group_slots(sums, row, end, first, ints, slots, written):
+    """Fill `sums`, sixteen rows of ten, with what a group's splats of a view gathered over their tiles.
+
+    The group's rows are those from `row` on. Returns the row after them, and which Gaussians they are as bits.
+    """
     for i in range(LANES):
         store(sums, i * ROW, broadcast(sums, 0.0))
-    while bits != 0:
-        lane = trailing_zeros(bits)
-        bits &= bits - np.uint32(1)
-        start = base + ints[at + SLOT]
-        tiles = np.int64(ints[at + TILES_WIDE]) * ints[at + TILES_HIGH]
+    bits = np.uint32(0)
+    while in_group(row, end, first, ints):
+        at = row * ROW
+        lane, start = ints[at + GAUSSIAN] - first, np.int64(ints[at + SLOT])
         total = broadcast(sums, 0.0)
-        for slot in range(start, start + tiles):
+        for slot in range(start, start + np.int64(ints[at + TILES_WIDE]) * ints[at + TILES_HIGH]):
             if written[slot] != 0:
                 total += load(slots, slot * ROW)
         store(sums, lane * ROW, total)
-        at += ROW
+        bits |= np.uint32(1) << np.uint32(lane)
+        row += 1
+    return row, bits
 
 
 @inline
@@ -291,78 +328,91 @@ def add_geometry(first, count, made_of, opacities, d_factor, d_mean, d_opacity, 
 
 @inline
 def backpropagate_group(
-    first, count, views, length, gaussians, degree, cameras, settings, ints, group_bits, group_first, slot_bases,
-    slots, written, d_gaussians, work,
+    first, count, views, spans, gaussians, degree, cameras, settings, ints, slots, written, d_gaussians, work
 ):  # fmt: skip
-    """Add up the gradients of sixteen Gaussians over the views, and add them to the arrays."""
+    """Add up the gradients of sixteen Gaussians over the views, and add them to the arrays.
+
+    `spans` holds, per view, the chunk's first row that is not done yet and the row after its last.
+    """
     means, quats, scales, opacities, coefficients, bands = gaussians
     d_coefficients = d_gaussians[4]
     sums, basis = work
-    group, chunk, nothing = first // GROUP, first // CHUNK, broadcast(means, 0.0)
+    nothing = broadcast(means, 0.0)
     mean = load_triples(means, first, count)
     factor, matrix, scale, q, inverse_norm = root_of_covariance(quats, scales, first, count)
     none = nothing, nothing, nothing
-    d_opacity, d_mean, d_0, d_1, d_2 = nothing, none, none, none, none
+    d_opacity, d_colour, d_mean, d_0, d_1, d_2 = nothing, none, none, none, none, none
+    base = base_colours(coefficients, degree, bands, first, count)
     for view in range(views):
-        bits = np.uint32(group_bits[view, group])
-        if bits == 0:
+        if not in_group(spans[2 * view], spans[2 * view + 1], first, ints):
             continue
-        row, visible = np.int64(group_first[view, group]), mask_of(bits)
-        sum_group_slots(sums, bits, view * length + row * ROW, slot_bases[view, chunk], ints, slots, written)
-        totals = load_totals(sums)
+        spans[2 * view], bits = sum_group_slots(sums, spans[2 * view], spans[2 * view + 1], first, ints, slots, written)
+        visible, totals = mask_of(bits), load_totals(sums)
         d_mean, d_0, d_1, d_2 = add_view(
             totals, view, mean, factor, (d_mean, d_0, d_1, d_2), visible, cameras, settings
         )
         d_opacity += totals[SUM]
-        if degree < 0:
-            add_triples(d_coefficients, first, count, (totals[SUM_RED], totals[SUM_GREEN], totals[SUM_BLUE]))
-            continue
-        turned = sh_backward(
-            totals, view, mean, coefficients, degree, bands, first, count, visible, cameras, basis, d_coefficients
-        )
+        gained = totals[SUM_RED], totals[SUM_GREEN], totals[SUM_BLUE]
         if degree > 0:
-            d_mean = mixed(1.0, d_mean, 1.0, masked(visible, turned))
+            gained, turned = sh_backward(
+                gained, view, mean, base, coefficients, degree, bands, first, count, cameras, basis, d_coefficients
+            )
+            d_mean = mixed(1.0, d_mean, 1.0, turned)
+        elif degree == 0:
+            gained = unclamped(gained, base)
+        d_colour = mixed(1.0, d_colour, 1.0, gained)
+    add_base_colours(d_coefficients, degree, bands, first, count, d_colour)
     made_of = matrix, scale, q, inverse_norm
     add_geometry(first, count, made_of, opacities, (d_0, d_1, d_2), d_mean, d_opacity, d_gaussians)
 
 
+@inline
+def zero_chunk(start, stop, d_gaussians, bands):
+    """Fill a chunk's gradients with 0."""
+    d_means, d_quats, d_scales, d_opacities, d_coefficients = d_gaussians
+    zero(d_means, 3 * start, 3 * stop)
+    zero(d_quats, 4 * start, 4 * stop)
+    zero(d_scales, 3 * start, 3 * stop)
+    zero(d_opacities, start, stop)
+    zero(d_coefficients, 3 * bands * start, 3 * bands * stop)
+
+
 @kernel
 def backpropagate_views(
-    tickets, means, quats, scales, opacities, coefficients, degree, cameras, settings,
-    ints, group_bits, group_first, slot_bases, slots, written, adding,
-    d_means, d_quats, d_scales, d_opacities, d_coefficients,
+    tickets, means, quats, scales, opacities, coefficients, degree, cameras, settings, firsts, rows, slots, written,
+    adding, d_means, d_quats, d_scales, d_opacities, d_coefficients,
 ):  # fmt: skip
     """From the splats' slots to the gradients of the Gaussians, a chunk of Gaussians per ticket.
 
-    Writes d_*, or adds to them where `adding` is not 0.
+    `firsts` [views * chunks + 1, COUNTED] say where the rows of a view's chunk begin. Writes d_*, or adds to them where
+    `adding` is not 0.
     """
     use_full_width()
-    n, (views, chunks), length = opacities.size, slot_bases.shape, ints.shape[1]
+    n, views, chunks = opacities.size, cameras.shape[0], (opacities.size + CHUNK - 1) // CHUNK
     bands = coefficients.size // (3 * n)
     gaussians = (
         pointer(means), pointer(quats), pointer(scales), pointer(opacities), pointer(coefficients), bands
     )  # fmt: skip
     d_gaussians = pointer(d_means), pointer(d_quats), pointer(d_scales), pointer(d_opacities), pointer(d_coefficients)
-    cameras, settings, ints = pointer(cameras), pointer(settings), pointer(ints)
+    cameras, settings, ints, firsts = pointer(cameras), pointer(settings), integers(rows), pointer(firsts)
     slots, written = pointer(slots), pointer(written)
-    work = stack(means, _WORK), stack(means, _WORK)
+    work, spans = (stack(means, _WORK), stack(means, _WORK)), np.empty(2 * views, np.int64)
     while True:
         chunk = take_ticket(tickets)
         if chunk >= chunks:
             return
         start, stop = chunk * CHUNK, min((chunk + 1) * CHUNK, n)
         if adding == 0:
-            zero(d_means, 3 * start, 3 * stop)
-            zero(d_quats, 4 * start, 4 * stop)
-            zero(d_scales, 3 * start, 3 * stop)
-            zero(d_opacities, start, stop)
-            zero(d_coefficients, 3 * bands * start, 3 * bands * stop)
+            zero_chunk(start, stop, d_gaussians, bands)
+        for view in range(views):
+            at = (view * chunks + chunk) * COUNTED + ROWS
+            spans[2 * view], spans[2 * view + 1] = firsts[at], firsts[at + COUNTED]
         for first in range(start, stop, GROUP):
             seen = False
             for view in range(views):
-                seen |= group_bits[view, first // GROUP] != 0
+                seen |= in_group(spans[2 * view], spans[2 * view + 1], first, ints)
             if seen:
                 backpropagate_group(
-                    first, stop - first, views, length, gaussians, degree, cameras, settings, ints, group_bits,
-                    group_first, slot_bases, slots, written, d_gaussians, work,
+                    first, stop - first, views, spans, gaussians, degree, cameras, settings, ints, slots, written,
+                    d_gaussians, work,
                 )  # fmt: skip

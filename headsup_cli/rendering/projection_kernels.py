@@ -19,20 +19,20 @@ from headsup_cli.rendering.layout import (
     DEPTH,
     EPS2D,
     FAR,
-    FARTHEST,
     FOCAL_X,
     FOCAL_Y,
+    GAUSSIAN,
     GREEN,
     GROUP,
     HEIGHT,
     LOG2_255,
     NEAR,
-    NEAREST,
     POSITION,
     RADIUS_CLIP,
     RED,
     ROTATION,
     ROW,
+    ROWS,
     SLOT,
     SLOTS,
     TILE,
@@ -41,12 +41,12 @@ from headsup_cli.rendering.layout import (
     TILES_HIGH,
     TILES_WIDE,
     TRANSLATION,
-    VISIBLE,
     WIDTH,
 )
 from headsup_cli.rendering.packing_kernels import load_quads, load_triples
 from headsup_cli.rendering.simd import (
     LANES,
+    bit_count,
     bits_of,
     broadcast,
     ceil,
@@ -55,6 +55,7 @@ from headsup_cli.rendering.simd import (
     fma,
     integers,
     lane_bits,
+    lane_sums,
     load,
     load_lanes,
     load_strided,
@@ -63,6 +64,7 @@ from headsup_cli.rendering.simd import (
     minimum,
     moved,
     pointer,
+    select,
     square_root,
     stack,
     store,
@@ -226,14 +228,25 @@ def view_direction(cameras, view, mean):
 
 
 @inline
-def raw_colours(coefficients, degree, bands, first, count, basis):
-    """0.5 + SH at a basis already evaluated, before the clamp at 0."""
+def base_colours(coefficients, degree, bands, first, count):
+    """What of the colours is the same from everywhere: those given (degree -1), or 0.5 and the first harmonic."""
     if bands == 1:
         red, green, blue = load_triples(coefficients, first, count)
-        return SH_0 * red + 0.5, SH_0 * green + 0.5, SH_0 * blue + 0.5
+    else:
+        at, stride = 3 * bands * first, 3 * bands
+        red, green = load_strided(coefficients, at, stride, count), load_strided(coefficients, at + 1, stride, count)
+        blue = load_strided(coefficients, at + 2, stride, count)
+    if degree < 0:
+        return red, green, blue
+    return fma(red, SH_0, 0.5), fma(green, SH_0, 0.5), fma(blue, SH_0, 0.5)
+
+
+@inline
+def raw_colours(base, coefficients, degree, bands, first, count, basis):
+    """0.5 + SH at a basis already evaluated, before the clamp at 0, from `base_colours` on."""
     at, stride = 3 * bands * first, 3 * bands
-    red, green, blue = broadcast(basis, 0.5), broadcast(basis, 0.5), broadcast(basis, 0.5)
-    for k in range((degree + 1) * (degree + 1)):
+    red, green, blue = base
+    for k in range(1, (degree + 1) * (degree + 1)):
         weight = load(basis, LANES * k)
         red = fma(weight, load_strided(coefficients, at + 3 * k, stride, count), red)
         green = fma(weight, load_strided(coefficients, at + 3 * k + 1, stride, count), green)
@@ -266,166 +279,220 @@ def flag_non_finite(flags, first, last, means, quats, scales, opacities, coeffic
 
 
 @inline
-def store_tile_range(marks, axis, centre, reach, size):
+def tile_range(centre, reach, size):
     """First tile and number of tiles whose pixel centres lie within `reach` of `centre`; the mask of those with any."""
     slack = reach * 1e-5 + 1e-3
     low = maximum(ceil(centre - reach - slack - 0.5), 0.0)
     high = minimum(floor(centre + reach + slack - 0.5), size - 1.0)
     first = floor(low * (1.0 / TILE))
-    store(marks, (TILE_X + axis) * LANES, first)
-    store(marks, (TILES_WIDE + axis) * LANES, floor(maximum(high, 0.0) * (1.0 / TILE)) - first + 1.0)
-    return low <= high
+    return first, floor(maximum(high, 0.0) * (1.0 / TILE)) - first + 1.0, low <= high
 
 
 @inline
-def project_group(fields, marks, view, point, mean_rows, opacity, cameras, settings, lanes):
-    """Project sixteen Gaussians into one view; fill all `fields` (`marks`: the integers among them) but the colour.
+def project_group(view, point, root, opacities, cameras, settings, lanes):
+    """Project sixteen Gaussians into one view: which can show in the image, their splats and the tiles these reach.
 
-    Returns the mask of those that can show in the image.
+    A splat is the projected mean (x, y), the covariance (xx, xy, yy) and its determinant, and log2 of the opacity.
     """
     inverse_z = 1.0 / point[2]
     slope_x, slope_y = clamped_slopes(cameras, settings, view, point, inverse_z)
     forward = camera_row(cameras, view, 2)
     focal_x = cameras[view * CAMERA + FOCAL_X] * inverse_z
     focal_y = cameras[view * CAMERA + FOCAL_Y] * inverse_z
-    a = square_root_rows(jacobian_row(focal_x, slope_x, camera_row(cameras, view, 0), forward), mean_rows)
-    b = square_root_rows(jacobian_row(focal_y, slope_y, camera_row(cameras, view, 1), forward), mean_rows)
+    a = square_root_rows(jacobian_row(focal_x, slope_x, camera_row(cameras, view, 0), forward), root)
+    b = square_root_rows(jacobian_row(focal_y, slope_y, camera_row(cameras, view, 1), forward), root)
     eps2d = settings[EPS2D]
     sharp_xx, xy, sharp_yy = dot(a, a), dot(a, b), dot(b, b)
     sharp_determinant = squared_area(a, b)
     determinant = sharp_determinant + eps2d * (sharp_xx + sharp_yy + eps2d)
     xx, yy = sharp_xx + eps2d, sharp_yy + eps2d
+    opacity, log2_opacity = opacities
     if settings[ANTIALIASED] > 0.0:
         opacity = opacity * square_root(sharp_determinant / determinant)
-    log2_opacity = log2(maximum(opacity, 1e-6))
-    wxx, wxy, wyy = whitening(xx, xy, yy, determinant)
-    x = fma(focal_x, point[0], broadcast(fields, cameras[view * CAMERA + CENTRE_X]))
-    y = fma(focal_y, point[1], broadcast(fields, cameras[view * CAMERA + CENTRE_Y]))
+        log2_opacity = log2(maximum(opacity, 1e-6))
+    x = fma(focal_x, point[0], broadcast(opacity, cameras[view * CAMERA + CENTRE_X]))
+    y = fma(focal_y, point[1], broadcast(opacity, cameras[view * CAMERA + CENTRE_Y]))
     # Where alpha falls to 1/255, at most 3.33 standard deviations out: gsplat's opacity-aware extent
     squared_extent = minimum(2.0 * LN_2 * (log2_opacity + LOG2_255), 3.33 * 3.33)
     reach_x = square_root(maximum(squared_extent * xx, 0.0))
     reach_y = square_root(maximum(squared_extent * yy, 0.0))
     clip = settings[RADIUS_CLIP]
-    visible = lanes & (determinant > 0.0) & (opacity >= 1.0 / 255.0)
+    left, wide, inside_x = tile_range(x, reach_x, settings[WIDTH])
+    top, high, inside_y = tile_range(y, reach_y, settings[HEIGHT])
+    visible = lanes & (determinant > 0.0) & (opacity >= 1.0 / 255.0) & inside_x & inside_y
     visible &= (ceil(reach_x) > clip) | (ceil(reach_y) > clip)
-    visible &= store_tile_range(marks, 0, x, reach_x, settings[WIDTH])
-    visible &= store_tile_range(marks, 1, y, reach_y, settings[HEIGHT])
+    return visible, (x, y, xx, xy, yy, determinant, log2_opacity), (left, top, wide, high)
+
+
+@inline
+def store_group(fields, marks, splats, depth, tiles):
+    """Fill all `fields` of sixteen splats (`marks`: the integers among them) but those of the colour."""
+    x, y, xx, xy, yy, determinant, log2_opacity = splats
+    wxx, wxy, wyy = whitening(xx, xy, yy, determinant)
     store(fields, 0, x)
     store(fields, LANES, y)
     store(fields, 2 * LANES, wxx)
     store(fields, 3 * LANES, wxy)
     store(fields, 4 * LANES, wyy)
     store(fields, 5 * LANES, log2_opacity)
-    store(fields, DEPTH * LANES, point[2])
-    return visible
+    store(fields, DEPTH * LANES, depth)
+    store(marks, TILE_X * LANES, tiles[0])
+    store(marks, TILE_Y * LANES, tiles[1])
+    store(marks, TILES_WIDE * LANES, tiles[2])
+    store(marks, TILES_HIGH * LANES, tiles[3])
 
 
 @inline
-def colour_group(fields, view, mean, coefficients, degree, bands, first, count, cameras, basis):
+def colour_group(fields, view, mean, base, coefficients, degree, bands, first, count, cameras, basis):
     """Fill RED .. BLUE of `fields`."""
-    if degree < 0:
-        colour = load_triples(coefficients, first, count)
-    else:
+    red, green, blue = base
+    if degree > 0:
         direction, _ = view_direction(cameras, view, mean)
         sh_basis(degree, direction, basis)
-        red, green, blue = raw_colours(coefficients, degree, bands, first, count, basis)
-        colour = maximum(red, 0.0), maximum(green, 0.0), maximum(blue, 0.0)
-    store(fields, RED * LANES, colour[0])
-    store(fields, GREEN * LANES, colour[1])
-    store(fields, BLUE * LANES, colour[2])
+        red, green, blue = raw_colours(base, coefficients, degree, bands, first, count, basis)
+    if degree >= 0:
+        red, green, blue = maximum(red, 0.0), maximum(green, 0.0), maximum(blue, 0.0)
+    store(fields, RED * LANES, red)
+    store(fields, GREEN * LANES, green)
+    store(fields, BLUE * LANES, blue)
 
 
 @inline
-def count_tiles(tile_counts, x, y, wide, high, tiles_wide):
-    """Count a splat in each tile it touches."""
-    for line in range(y, y + high):
-        for tile in range(line * tiles_wide + x, line * tiles_wide + x + wide):
-            tile_counts[tile] += 1
+def count_tiles(tile_counts, left, top, wide, high, stride):
+    """Count a splat in each tile it touches, at four corners: sums along both axes make them counts."""
+    first = top * stride + left
+    tile_counts[first] += 1
+    tile_counts[first + wide] -= 1
+    tile_counts[first + high * stride] -= 1
+    tile_counts[first + high * stride + wide] += 1
 
 
 @inline
-def put_rows(bits, first_row, fields, marks, rows, keys, rectangles, tally, tile_counts, tiles_wide):
-    """Append the visible of a group to a view's rows, and to what is counted of its chunk in `tally`."""
+def put_rows(bits, first, fields, marks, cursor, rows, ints, keys, rectangles, tile_counts, stride):
+    """Append the visible of the group that begins at Gaussian `first` to the rows of a view, at its `cursor`."""
     transpose(fields)
-    row, slot = first_row + tally[VISIBLE], tally[SLOTS]
-    nearest, farthest = tally[NEAREST], tally[FARTHEST]
+    row, slot = cursor[ROWS], cursor[SLOTS]
     while bits != 0:
         lane = trailing_zeros(bits)
         bits &= bits - np.uint32(1)
-        x, y = np.int64(marks[lane * ROW + TILE_X]), np.int64(marks[lane * ROW + TILE_Y])
-        wide, high = np.int64(marks[lane * ROW + TILES_WIDE]), np.int64(marks[lane * ROW + TILES_HIGH])
-        marks[lane * ROW + SLOT] = slot
-        store(rows, row * ROW, load(fields, lane * ROW))
-        key = bits_of(fields[lane * ROW + DEPTH])
-        keys[row], rectangles[row] = key, np.uint64(x | y << 16 | (x + wide) << 32 | (y + high) << 48)
-        nearest, farthest = min(nearest, np.int64(key)), max(farthest, np.int64(key))
-        count_tiles(tile_counts, x, y, wide, high, tiles_wide)
+        at = lane * ROW
+        left, top = np.int64(marks[at + TILE_X]), np.int64(marks[at + TILE_Y])
+        wide, high = np.int64(marks[at + TILES_WIDE]), np.int64(marks[at + TILES_HIGH])
+        store(rows, row * ROW, load(fields, at))
+        ints[row * ROW + SLOT], ints[row * ROW + GAUSSIAN] = slot, first + lane
+        keys[row] = bits_of(fields[at + DEPTH])
+        rectangles[row] = np.uint64(left | top << 16 | (left + wide) << 32 | (top + high) << 48)
+        count_tiles(tile_counts, left, top, wide, high, stride)
         slot += wide * high
         row += 1
-    tally[VISIBLE], tally[SLOTS], tally[NEAREST], tally[FARTHEST] = row - first_row, slot, nearest, farthest
+    cursor[ROWS], cursor[SLOTS] = row, slot
 
 
 @inline
-def project_chunk(chunk, shape, gaussians, degree, cameras, settings, groups, tallies, tables, work):
+def load_group(first, n, means, quats, scales, opacities):
+    """Of sixteen Gaussians the means, covariances' roots, opacities and their log2, and the mask of those there are."""
+    count = n - first
+    lanes = first_lanes(count)
+    root, _, _, _, _ = root_of_covariance(quats, scales, first, count)
+    opacity = load_lanes(opacities, first, lanes)
+    return load_triples(means, first, count), root, (opacity, log2(maximum(opacity, 1e-6))), lanes
+
+
+@inline
+def within_depths(point, settings, lanes):
+    """The mask of those between the near and the far plane."""
+    return lanes & (point[2] >= settings[NEAR]) & (point[2] <= settings[FAR])
+
+
+@kernel
+def count_visible(
+    tickets, means, quats, scales, opacities, coefficients, cameras, settings, counts, flags
+):  # fmt: skip
+    """Count what `layout` lists, [views, chunks, COUNTED], a chunk of Gaussians per ticket.
+
+    The memory for a view's splats is taken once it is known how many there are, so that it does not grow with the
+    Gaussians that a view does not show. Sets `flags[i]` where the i-th attribute holds NaN or infinity.
+    """
+    use_full_width()
+    n, (views, chunks, _) = opacities.size, counts.shape
+    channels = coefficients.size // n if n else 0
+    means, quats, scales, opacities = pointer(means), pointer(quats), pointer(scales), pointer(opacities)
+    coefficients, cameras, settings, flags = pointer(coefficients), pointer(cameras), pointer(settings), pointer(flags)
+    counts, touched = pointer(counts), stack(means, LANES)
+    while True:
+        chunk = take_ticket(tickets)
+        if chunk >= chunks:
+            return
+        last = min((chunk + 1) * CHUNK, n)
+        flag_non_finite(flags, chunk * CHUNK, last, means, quats, scales, opacities, coefficients, channels)
+        for first in range(chunk * CHUNK, last, GROUP):
+            mean, root, opacity, lanes = load_group(first, n, means, quats, scales, opacities)
+            for view in range(views):
+                point, tally = camera_point(cameras, view, mean), moved(counts, (view * chunks + chunk) * COUNTED)
+                visible = within_depths(point, settings, lanes)
+                if lane_bits(visible) == 0:
+                    continue
+                visible, _, tiles = project_group(view, point, root, opacity, cameras, settings, visible)
+                store(touched, 0, lane_sums((select(visible, tiles[2] * tiles[3], 0.0),)))
+                tally[ROWS] += bit_count(lane_bits(visible))
+                tally[SLOTS] += np.int64(touched[0])
+
+
+@inline
+def project_chunk(chunk, shape, gaussians, degree, cameras, settings, cursors, tables, work):
     """Project the Gaussians of a chunk into all views, one group after another."""
-    n, views, chunks, capacity, tiles, tiles_wide = shape
+    n, views, chunks, tiles, stride = shape
     means, quats, scales, opacities, coefficients, bands = gaussians
-    group_bits, group_first = groups
-    counts, tile_counts = tallies
-    rows, keys, rectangles = tables
+    rows, ints, keys, rectangles, tile_counts = tables
     fields, marks, basis = work
     for first in range(chunk * CHUNK, min((chunk + 1) * CHUNK, n), GROUP):
-        group, count = first // GROUP, n - first
-        mean, opacity = load_triples(means, first, count), load_lanes(opacities, first, first_lanes(count))
-        factor, _, _, _, _ = root_of_covariance(quats, scales, first, count)
+        mean, root, opacity, lanes = load_group(first, n, means, quats, scales, opacities)
+        base = base_colours(coefficients, degree, bands, first, n - first)
         for view in range(views):
             point = camera_point(cameras, view, mean)
-            visible = first_lanes(count) & (point[2] >= settings[NEAR]) & (point[2] <= settings[FAR])
-            if lane_bits(visible) != 0:
-                visible = project_group(fields, marks, view, point, factor, opacity, cameras, settings, visible)
-            bits, tally = lane_bits(visible), moved(counts, (view * chunks + chunk) * COUNTED)
-            group_bits[view, group], group_first[view, group] = bits, chunk * CHUNK + tally[VISIBLE]
+            visible = within_depths(point, settings, lanes)
+            if lane_bits(visible) == 0:
+                continue
+            visible, splats, touched = project_group(view, point, root, opacity, cameras, settings, visible)
+            bits = lane_bits(visible)
             if bits != 0:
-                colour_group(fields, view, mean, coefficients, degree, bands, first, count, cameras, basis)
-                start = view * capacity
+                store_group(fields, marks, splats, point[2], touched)
+                colour_group(
+                    fields, view, mean, base, coefficients, degree, bands, first, n - first, cameras, basis
+                )  # fmt: skip
                 put_rows(
-                    bits, chunk * CHUNK, fields, marks, moved(rows, start * ROW), moved(keys, start),
-                    moved(rectangles, start), tally, moved(tile_counts, view * tiles), tiles_wide,
+                    bits, first, fields, marks, moved(cursors, (view * chunks + chunk) * COUNTED), rows, ints, keys,
+                    rectangles, moved(tile_counts, view * tiles), stride,
                 )  # fmt: skip
 
 
 @kernel
 def project_views(
     tickets, means, quats, scales, opacities, coefficients, degree, cameras, settings,
-    rows, keys, rectangles, group_bits, group_first, counts, tile_counts, flags,
+    cursors, rows, keys, rectangles, tile_counts,
 ):  # fmt: skip
     """Project all Gaussians into all views, a chunk of Gaussians per ticket; `degree` -1 means colours, not SH.
 
-    Per view, the visible Gaussians of chunk i fill `rows` in order from row i * CHUNK on,
-    with their depth's bits in `keys` and tile rectangle in `rectangles`, packed into 64 bits. `group_bits` and
-    `group_first` say which lanes of a group are visible, and where their rows begin; `counts` what `layout` lists per
-    view and chunk; `tile_counts` [threads, views, tiles] what each thread found per tile.
+    `cursors` [views, chunks, COUNTED] say where the rows and slots of a view's chunk begin. The visible Gaussians fill
+    `rows`, with their depth's bits in `keys` and their rectangle of tiles in `rectangles`, packed into 64 bits.
+    `tile_counts` [threads, views, (tiles high + 1) * (tiles wide + 1)] is what each thread counted (`count_tiles`).
     """
     use_full_width()
-    n, (views, chunks, _), capacity = opacities.size, counts.shape, keys.shape[1]
-    bands = coefficients.size // (3 * n)
-    tiles_wide, tiles = (np.int64(settings[WIDTH]) + TILE - 1) // TILE, tile_counts.shape[2]
-    tallies = pointer(counts), moved(tile_counts, take_ticket(moved(tickets, 1)) * views * tiles)
-    tables = pointer(rows), pointer(keys), pointer(rectangles)
-    means, quats, scales, opacities = pointer(means), pointer(quats), pointer(scales), pointer(opacities)
-    coefficients, cameras, settings, flags = pointer(coefficients), pointer(cameras), pointer(settings), pointer(flags)
+    n, (views, chunks, _), tiles = opacities.size, cursors.shape, tile_counts.shape[2]
+    bands = coefficients.size // (3 * n) if n else 0
+    stride = (np.int64(settings[WIDTH]) + TILE - 1) // TILE + 1
+    tile_counts = moved(tile_counts, take_ticket(moved(tickets, 1)) * views * tiles)
+    tables = pointer(rows), integers(rows), pointer(keys), pointer(rectangles), tile_counts
+    cursors, cameras, settings = pointer(cursors), pointer(cameras), pointer(settings)
+    gaussians = (
+        pointer(means), pointer(quats), pointer(scales), pointer(opacities), pointer(coefficients), bands
+    )  # fmt: skip
     fields, basis = stack(means, _WORK), stack(means, _WORK)
     while True:
         chunk = take_ticket(tickets)
         if chunk >= chunks:
             return
-        last = min((chunk + 1) * CHUNK, n)
-        flag_non_finite(flags, chunk * CHUNK, last, means, quats, scales, opacities, coefficients, 3 * bands)
-        for view in range(views):
-            tally = moved(tallies[0], (view * chunks + chunk) * COUNTED)
-            tally[VISIBLE], tally[SLOTS], tally[NEAREST], tally[FARTHEST] = 0, 0, 0xFFFFFFFF, 0
         project_chunk(
-            chunk, (n, views, chunks, capacity, tiles, tiles_wide),
-            (means, quats, scales, opacities, coefficients, bands), degree, cameras, settings,
-            (group_bits, group_first), tallies, tables, (fields, integers(fields), basis),
+            chunk, (n, views, chunks, tiles, stride), gaussians, degree, cameras, settings, cursors, tables,
+            (fields, integers(fields), basis),
         )  # fmt: skip

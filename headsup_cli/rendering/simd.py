@@ -262,6 +262,17 @@ def trailing_zeros(typingctx: Any, bits: Any) -> Any:
     return signature(types.int64, types.unliteral(bits)), codegen
 
 
+@intrinsic
+def bit_count(typingctx: Any, bits: Any) -> Any:
+    """How many bits of an uint32 are set."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        value = context.cast(builder, args[0], sig.args[0], types.uint32)
+        return builder.zext(_call(builder, "llvm.ctpop.i32", _I32, [value]), _I64)
+
+    return signature(types.int64, types.unliteral(bits)), codegen
+
+
 def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any, index_type: Any) -> Any:
     data = (
         array
@@ -492,22 +503,6 @@ def pack(typingctx: Any, target: Any, index: Any, source: Any, start: Any, bits:
         return builder.zext(_call(builder, f"llvm.ctpop.i{LANES}", word.type, [word]), _I64)
 
     return signature(types.int64, *(types.unliteral(a) for a in (target, index, source, start, bits))), codegen
-
-
-@intrinsic
-def bit_column(typingctx: Any, words: Any, bit: Any) -> Any:
-    """Bit `bit` of each of the sixteen elements of an uint16 array, the first lowest."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        halves, integers = ir.VectorType(ir.IntType(16), LANES), ir.VectorType(_I32, LANES)
-        zero = context.get_constant(types.int64, 0)
-        place = _pointer(context, builder, sig.args[0], args[0], zero, types.int64)
-        values = builder.zext(builder.load(builder.bitcast(place, halves.as_pointer()), align=2), integers)
-        one = builder.shl(ir.Constant(_I32, 1), context.cast(builder, args[1], sig.args[1], types.int32))
-        mask = builder.icmp_unsigned("!=", builder.and_(values, _splat(builder, one)), _constant(integers, 0))
-        return builder.zext(builder.bitcast(mask, ir.IntType(LANES)), _I32)
-
-    return signature(types.uint32, words, types.unliteral(bit)), codegen
 
 
 @intrinsic

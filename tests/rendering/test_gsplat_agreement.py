@@ -9,7 +9,7 @@ from scenes import SCENES, orbit, random_gaussians
 from headsup_cli.cameras.camera import Cameras
 from headsup_cli.gaussians.gaussians import Gaussians
 from headsup_cli.rendering import cpu_backend
-from headsup_cli.rendering.layout import CHUNK, DEPTH, LOG2_OPACITY, ROW, WXX, WXY, WYY, X, Y
+from headsup_cli.rendering.layout import CHUNK, DEPTH, GAUSSIAN, LOG2_OPACITY, ROW, ROWS, WXX, WXY, WYY, X, Y
 from headsup_cli.rendering.projection_kernels import HALF_LOG2_E
 from headsup_cli.rendering.render import render
 
@@ -30,18 +30,21 @@ def test_projection_and_tile_order(scene, prepared):
     gaussians, cameras = SCENES[scene]()
     assert len(gaussians) <= CHUNK
     render(gaussians, cameras)
-    rows = torch.from_numpy(prepared[0].rows).reshape(len(cameras), -1, ROW)
+    rows = torch.from_numpy(prepared[0].rows).reshape(-1, ROW)
+    firsts = prepared[0].firsts[:, ROWS]  # of each view, as there is but one chunk
+    which = torch.from_numpy(prepared[0].rows.view(np.int64).reshape(-1, ROW)[:, GAUSSIAN])
     covariances, _ = _quat_scale_to_covar_preci(gaussians.quats, gaussians.scales, compute_preci=False)
     radii, means2d, depths, conics, _ = _fully_fused_projection(
         gaussians.means, covariances, cameras.cam_from_world, cameras.K, cameras.width, cameras.height
     )
     wide, high = -(-cameras.width // 16), -(-cameras.height // 16)
     for view in range(len(cameras)):
-        bits = prepared[0].group_bits[view]
-        visible = np.unpackbits(bits[: -(-len(gaussians) // 16)].view(np.uint8), bitorder="little").nonzero()[0]
+        own = slice(firsts[view], firsts[view + 1])
+        visible = which[own]
+        assert (visible.diff() > 0).all()
         assert len(visible) >= 5
         assert (radii[view, visible] > 0).all()
-        ours = rows[view, : len(visible)]
+        ours = rows[own]
         torch.testing.assert_close(ours[:, [X, Y]], means2d[view, visible])
         torch.testing.assert_close(ours[:, DEPTH], depths[view, visible])
         torch.testing.assert_close(ours[:, LOG2_OPACITY].exp2(), gaussians.opacities[visible])
@@ -55,7 +58,8 @@ def test_projection_and_tile_order(scene, prepared):
         tiles = (keys >> 32).numpy()
         starts = prepared[0].starts[view * wide * high :]
         for tile in range(wide * high):
-            listed = prepared[0].entries[starts[tile] : starts[tile + 1]].tolist()
+            listed = prepared[0].entries[starts[tile] : starts[tile + 1]] - firsts[view]
+            listed = listed.tolist()
             theirs = order[torch.from_numpy(tiles == tile)].tolist()  # by their wider radii, so theirs has more
             assert [splat for splat in theirs if splat in set(listed)] == listed
 
