@@ -40,7 +40,8 @@ def render_with_gsplat(
     if views == 0 or len(gaussians) == 0 or 0 in size:
         rgbd, alpha = _nothing(attributes, views, size)
     else:
-        means, quats, scales, opacities, values = (tensor.float() for tensor in attributes.values())
+        # gsplat takes views of these, which needs them contiguous
+        means, quats, scales, opacities, values = (tensor.float().contiguous() for tensor in attributes.values())
         rgbd, alpha, _ = _rasterization()(
             means, quats, scales, opacities, values if sh_degree is not None else values[:, 0],
             cameras.cam_from_world.float(), cameras.K.float(), cameras.width, cameras.height,
@@ -50,7 +51,7 @@ def render_with_gsplat(
         )  # fmt: skip
     rgb = rgbd[..., :3]
     if background is not None:  # gsplat knows one colour per view, and no images
-        rgb = rgb + (1 - alpha) * background
+        rgb = rgb + (1 - alpha) * background.float()
     return RenderOutput(rgb, alpha, rgbd[..., 3:])
 
 

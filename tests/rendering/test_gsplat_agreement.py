@@ -1,14 +1,20 @@
 """Stage by stage against the parts of gsplat that run without CUDA, and as a whole where there is one."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
+from gsplat_stand_in import stand_ins
 from reference import spherical_harmonics
 from scenes import SCENES, orbit, random_gaussians
 
 from headsup_cli.cameras.camera import Cameras
+from headsup_cli.errors import InputError, MissingDependencyError
 from headsup_cli.gaussians.gaussians import Gaussians
-from headsup_cli.rendering import cpu_backend
+from headsup_cli.rendering import cpu_backend, gsplat_backend
+from headsup_cli.rendering import render as render_module
+from headsup_cli.rendering.backend import RenderSettings
 from headsup_cli.rendering.layout import CHUNK, DEPTH, GAUSSIAN, LOG2_OPACITY, ROW, ROWS, WXX, WXY, WYY, X, Y
 from headsup_cli.rendering.projection_kernels import HALF_LOG2_E
 from headsup_cli.rendering.render import render
@@ -86,6 +92,119 @@ def test_spherical_harmonics(degree):
         torch.testing.assert_close(output.rgb[0, 0, 0], 0.999 * (theirs[i] + 0.5).clamp(min=0), rtol=1e-6, atol=1e-6)
 
 
+@pytest.fixture
+def gsplat_on_cpu(monkeypatch):
+    """Make `render` go through the gsplat backend and gsplat's own Python, with stand-ins for its CUDA operators."""
+    from gsplat import rendering
+
+    for name, stand_in in stand_ins().items():
+        monkeypatch.setattr(rendering, name, stand_in)
+    monkeypatch.setattr(gsplat_backend, "_rasterization", lambda: rendering.rasterization)
+    return lambda: monkeypatch.setattr(render_module, "_backend_for", lambda device: gsplat_backend.render_with_gsplat)
+
+
+def drawn_on(device, gaussians, cameras, background, **settings):
+    """Images, and gradients of every attribute and of the background, on the CPU."""
+    own = gaussians.map(lambda tensor: tensor.detach().float().to(device).requires_grad_())
+    views = Cameras(cameras.cam_from_world.float(), cameras.K.float(), cameras.width, cameras.height).to(device)
+    background = background.detach().clone().to(device).requires_grad_()
+    output = render(own, views, background=background, **settings)
+    weight = torch.sin(torch.arange(output.rgb.numel()).float()).reshape(output.rgb.shape).to(device)
+    covered = (output.alpha > 0.1).float()
+    ((output.rgb * weight).sum() + output.alpha.sum() + (output.depth * covered).sum()).backward()
+    gradients = [t.grad for t in (own.means, own.quats, own.scales, own.opacities, own.sh, background)]
+    return [t.detach().cpu() for t in (output.rgb, output.alpha, output.depth)], [
+        None if t is None else t.cpu() for t in gradients
+    ]
+
+
+def assert_alike(ours, theirs):
+    """Images within 1e-4 on average, gradients within 1e-3 relative L2."""
+    for own, other in zip(ours[0], theirs[0], strict=True):
+        assert (own - other).abs().mean() < 1e-4
+    for own, other in zip(ours[1], theirs[1], strict=True):
+        if own is None or other is None:
+            assert own is other
+        else:
+            assert (own - other).norm() <= 1e-3 * other.norm()
+
+
+COLOUR = torch.tensor([0.2, 0.4, 0.8])
+
+
+def shades(*shape):
+    """Numbers from 0 to 1."""
+    return torch.linspace(0, 1, math.prod(shape)).reshape(shape)
+
+
+@pytest.mark.parametrize(
+    ("scene", "background", "settings"),
+    [
+        ("plain", COLOUR, {}),
+        ("plain", shades(2, 3), {"mode": "antialiased", "sh_degree": 0}),
+        ("plain", shades(2, 39, 50, 3), {"colors": shades(150, 3)}),
+        ("behind and across the near plane", COLOUR, {"near_m": 0.2, "far_m": 1.5}),
+        ("far off the axis", COLOUR, {"radius_clip_px": 3.0, "eps2d": 0.1}),
+        ("nearly opaque", COLOUR, {"mode": "antialiased"}),
+    ],
+    ids=["plain", "one degree, a colour a view", "colours, images", "planes", "clip", "antialiased"],
+)
+def test_gsplat_is_asked_for_the_same_picture(scene, background, settings, gsplat_on_cpu):
+    gaussians, cameras = SCENES[scene]()
+    ours = drawn_on("cpu", gaussians, cameras, background, **settings)
+    gsplat_on_cpu()
+    assert_alike(ours, drawn_on("cpu", gaussians, cameras, background, **settings))
+
+
+def test_gsplat_takes_tensors_of_any_layout(gsplat_on_cpu):
+    gaussians, cameras = random_gaussians(40, 3).map(torch.Tensor.float), orbit()
+    strided = gaussians.map(lambda t: torch.stack([t, t], -1)[..., 0])
+    assert not any(getattr(strided, name).is_contiguous() for name in ("means", "opacities", "sh"))
+    flipped = Cameras(cameras.cam_from_world.float().mT.contiguous().mT, cameras.K.float(), 50, 39)
+    expected = render(gaussians, flipped)
+    gsplat_on_cpu()
+    torch.testing.assert_close(render(strided, flipped).rgb, expected.rgb, atol=1e-4, rtol=0)
+    grey = strided.opacities.expand(3, -1).T  # colours that share their memory
+    assert render(strided, flipped, colors=grey).rgb.isfinite().all()
+
+
+@pytest.mark.parametrize("n", [5, 0], ids=["none visible", "no Gaussians"])
+def test_gsplat_draws_nothing_where_there_is_nothing(n, gsplat_on_cpu):
+    gaussians = random_gaussians(n, 1, spread=0.01).map(lambda t: t.float().requires_grad_())
+    cameras = orbit(distance=-1.0)
+    views = Cameras(cameras.cam_from_world.float(), cameras.K.float(), cameras.width, cameras.height)
+    gsplat_on_cpu()
+    output = render(gaussians, views, background=COLOUR)
+    assert torch.equal(output.rgb, COLOUR.expand(output.rgb.shape))
+    (output.rgb.sum() + output.depth.sum()).backward()
+    assert not gaussians.means.grad.any()
+
+
+def test_gsplat_in_float64_gives_float32_like_everything_on_cuda(gsplat_on_cpu):
+    gsplat_on_cpu()
+    output = render(random_gaussians(20, 1), orbit(), background=COLOUR.double())
+    assert {output.rgb.dtype, output.alpha.dtype, output.depth.dtype} == {torch.float32}
+
+
+def test_gsplat_refuses_what_it_cannot_draw(gsplat_on_cpu):
+    gaussians, cameras = random_gaussians(5, 1), orbit()
+    gsplat_on_cpu()
+    with pytest.raises(InputError, match=r"max_alpha is 0\.9, expected 0\.999, the one gsplat has"):
+        render(gaussians, cameras, max_alpha=0.9)
+    broken = gaussians.map(torch.clone)
+    broken.scales[3, 1] = float("nan")
+    with pytest.raises(InputError, match="scales is not finite at Gaussian 3"):
+        render(broken, cameras)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="gsplat may work here")
+def test_without_cuda_gsplat_says_what_to_install():
+    with pytest.raises(MissingDependencyError, match="render on the CPU"):
+        gsplat_backend.render_with_gsplat(
+            random_gaussians(5, 1), orbit(), torch.zeros(5, 1, 3), None, None, RenderSettings()
+        )
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("mode", ["classic", "antialiased"])
 @pytest.mark.parametrize("scene", [*SCENES, "head"])
@@ -94,17 +213,4 @@ def test_both_backends_draw_the_same(scene, mode):
         gaussians, cameras = random_gaussians(30_000, 1, 3, spread=0.1, scale=(0.002, 0.02)), orbit(4, 256, 200)
     else:
         gaussians, cameras = SCENES[scene]()
-    results = []
-    for device in ("cpu", "cuda"):
-        own = gaussians.map(lambda tensor, device=device: tensor.detach().float().to(device).requires_grad_())
-        views = Cameras(cameras.cam_from_world.float(), cameras.K.float(), cameras.width, cameras.height).to(device)
-        background = torch.tensor([0.2, 0.4, 0.8], device=device, requires_grad=True)
-        output = render(own, views, background=background, mode=mode)
-        weight = torch.sin(torch.arange(output.rgb.numel()).float()).reshape(output.rgb.shape).to(device)
-        ((output.rgb * weight).sum() + output.alpha.sum()).backward()
-        gradients = [t.grad.cpu() for t in (own.means, own.quats, own.scales, own.opacities, own.sh, background)]
-        results.append(([output.rgb.cpu(), output.alpha.cpu(), output.depth.cpu()], gradients))
-    for ours, theirs in zip(results[0][0], results[1][0], strict=True):
-        assert (ours - theirs).abs().mean() < 1e-4
-    for ours, theirs in zip(results[0][1], results[1][1], strict=True):
-        assert (ours - theirs).norm() <= 1e-3 * theirs.norm()
+    assert_alike(*(drawn_on(device, gaussians, cameras, COLOUR, mode=mode) for device in ("cpu", "cuda")))
