@@ -16,13 +16,15 @@ like those of our own heads framed as tightly, seen from the front at 512x512 (m
 
 Half axes are standard deviations before `eps2d`; as good as hidden are splats with less than a hundredth of the mean
 weight in the image. Times are of `render` (forward) and of `render` and a backward pass to every attribute of the
-Gaussians. The first row is also drawn by the tile loop in plain torch that the tests compare with.
+Gaussians; memory is the most that the process has held so far, torch and its libraries included. The first row is also
+drawn by the tile loop in plain torch that the tests compare with. With `--backend gsplat`, both backends are measured.
 """
 
 import argparse
 import json
 import math
 import platform
+import resource
 import statistics
 import sys
 import time
@@ -63,12 +65,16 @@ def head(n: int, size: float) -> Gaussians:
     return Gaussians(direction * axes, quats, scales, opacities, 0.4 * torch.randn(n, 1, 3, generator=generator))
 
 
-def front_view(width: int, height: int) -> Cameras:
-    pose = torch.eye(4)[None].clone()
-    pose[0, 2, 3] = DISTANCE_M
+def front_view(width: int, height: int, views: int = 1) -> Cameras:
+    """Views from in front, a tenth of a radian apart."""
+    angle = 0.1 * torch.arange(views)
+    pose = torch.eye(4).repeat(views, 1, 1)
+    pose[:, 0, 0], pose[:, 0, 2] = angle.cos(), angle.sin()
+    pose[:, 2, 0], pose[:, 2, 2] = -angle.sin(), angle.cos()
+    pose[:, 2, 3] = DISTANCE_M
     focal_px = 0.85 * min(width, height) * DISTANCE_M / (2 * AXES_M[1])
-    K = torch.tensor([[[focal_px, 0, width / 2], [0, focal_px, height / 2], [0, 0, 1]]])
-    return Cameras(pose, K, width, height)
+    K = torch.tensor([[focal_px, 0, width / 2], [0, focal_px, height / 2], [0, 0, 1]])
+    return Cameras(pose, K.repeat(views, 1, 1), width, height)
 
 
 def times_ms(work: Callable[[], Any], repeats: int, device: torch.device) -> list[float]:
@@ -87,7 +93,7 @@ def passes(
 ) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """Functions that draw, and that draw and find the gradients."""
     own = gaussians.map(lambda tensor: tensor.clone().requires_grad_())
-    upstream = torch.randn(1, cameras.height, cameras.width, 3, device=own.means.device)
+    upstream = torch.randn(len(cameras), cameras.height, cameras.width, 3, device=own.means.device)
 
     @torch.no_grad()
     def forward() -> None:
@@ -100,39 +106,40 @@ def passes(
     return forward, both
 
 
-def measure(rows: list[tuple[int, int, int]], size: float, repeats: int, device: torch.device) -> list[dict[str, Any]]:
+def measure(options: argparse.Namespace, device: torch.device) -> list[dict[str, Any]]:
     results = []
-    for n, width, height in rows:
-        gaussians, cameras = head(n, size).to(device), front_view(width, height).to(device)
-        row: dict[str, Any] = {"gaussians": n, "width": width, "height": height}
+    for n, width, height in ROWS[: options.rows]:
+        gaussians, cameras = head(n, options.size).to(device), front_view(width, height, options.views).to(device)
+        row: dict[str, Any] = {"device": device.type, "gaussians": n, "width": width, "height": height}
         for name, work in zip(("forward", "both"), passes(render, gaussians, cameras), strict=True):
             times_ms(work, 3, device)
-            found = times_ms(work, repeats, device)
+            found = times_ms(work, options.repeats, device)
             row[f"{name}_ms"], row[f"{name}_least_ms"] = statistics.median(found), min(found)
+        row["memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
         results.append(row)
         print(
-            f"{n:>9,}  {f'{width}x{height}':>10}  {row['forward_ms']:>9.2f} ({row['forward_least_ms']:.2f})"
-            f"  {row['both_ms']:>9.2f} ({row['both_least_ms']:.2f})",
+            f"{device.type:<6}  {n:>9,}  {f'{width}x{height}':>10}"
+            f"  {row['forward_ms']:>9.2f} ({row['forward_least_ms']:.2f})"
+            f"  {row['both_ms']:>9.2f} ({row['both_least_ms']:.2f})  {row['memory_mb']:>6}",
             flush=True,
         )
     return results
 
 
-def measure_reference(size: float, device: torch.device) -> float:
+def measure_reference(size: float) -> float:
     n, width, height = ROWS[0]
-    forward, _ = passes(
-        lambda g, c: render_reference(g, c, tile=16), head(n, size).to(device), front_view(width, height)
-    )
-    return min(times_ms(forward, 2, device))
+    forward, _ = passes(lambda g, c: render_reference(g, c, tile=16), head(n, size), front_view(width, height))
+    return min(times_ms(forward, 2, torch.device("cpu")))
 
 
-def machine(device: torch.device) -> dict[str, Any]:
+def machine(with_gpu: bool) -> dict[str, Any]:
     cpu = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), cpu)
     return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu,
+        "processor": cpu,
+        **({"gpu": torch.cuda.get_device_name()} if with_gpu else {}),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "numpy": np.__version__,
@@ -147,21 +154,27 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=4, metavar="N", help="how many rows, of 5")
     parser.add_argument("--size", type=float, default=0.6, metavar="X", help="splats' size by their distance, 0.6")
     parser.add_argument("--threads", type=int, metavar="N", help="default: what torch chooses")
+    parser.add_argument("--views", type=int, default=1, metavar="N", help="views drawn in one call, 1")
     parser.add_argument("--skip-reference", action="store_true", help="do not time the tile loop in torch")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     options = parser.parse_args()
-    device = torch.device("cuda" if options.backend == "gsplat" else "cpu")
+    devices = [torch.device("cpu"), *([torch.device("cuda")] if options.backend == "gsplat" else [])]
     if options.threads:
         torch.set_num_threads(options.threads)
-    if device.type == "cpu":
-        warm_up()
-    report: dict[str, Any] = {"backend": options.backend, "size": options.size, "machine": machine(device)}
+    warm_up()
+    report: dict[str, Any] = {
+        "size": options.size,
+        "views": options.views,
+        "machine": machine(options.backend == "gsplat"),
+    }
+    report["rows"] = []
     print(", ".join(f"{name} {value}" for name, value in report["machine"].items()))
-    print(f"{'Gaussians':>9}  {'image':>10}  {'forward ms: median (least)':>17}  forward and backward ms")
-    report["rows"] = measure(ROWS[: options.rows], options.size, options.repeats, device)
-    if not options.skip_reference and device.type == "cpu":
-        report["torch_tile_loop_ms"] = measure_reference(options.size, device)
-        report["times_faster"] = report["torch_tile_loop_ms"] / report["rows"][0]["forward_ms"]
+    print("device  Gaussians       image  forward ms: median (least)  forward and backward ms  memory MB")
+    for device in devices:
+        report["rows"] += measure(options, device)
+    if not options.skip_reference:
+        report["torch_tile_loop_ms"] = measure_reference(options.size)
+        report["times_faster"] = options.views * report["torch_tile_loop_ms"] / report["rows"][0]["forward_ms"]
         print(
             f"tile loop in torch, first row: {report['torch_tile_loop_ms']:.0f} ms, {report['times_faster']:.0f} times"
         )
