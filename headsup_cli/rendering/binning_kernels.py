@@ -77,13 +77,14 @@ def fill_tiles(n, pairs, rectangles, low, high, tiles_wide, cursors, entries):
 
 
 @kernel
-def list_tiles(tickets, bands, tiles_wide, tiles_high, firsts, keys, rectangles, room, pairs, cursors, entries):
+def list_tiles(tickets, edges, tiles_wide, tiles_high, firsts, keys, rectangles, room, pairs, cursors, entries):
     """List the rows of each tile's splats, nearest first, equal depths in the order of the Gaussians.
 
-    A ticket is a band of tile rows of a view; the rows of view i are those from firsts[i] to firsts[i + 1]. `cursors`
-    [views, tiles] begin at the lists' starts; `pairs` is memory to sort in, twice `room` for each thread.
+    A ticket is a band of a view, the tile rows from edges[view, band] to edges[view, band + 1]; the rows of splats of
+    view i are those from firsts[i] to firsts[i + 1]. `cursors` [views, tiles] begin at the lists' starts; `pairs` is
+    memory to sort in, twice `room` for each thread.
     """
-    views = firsts.size - 1
+    views, bands = edges.shape[0], edges.shape[1] - 1
     keys, rectangles, pairs = pointer(keys), pointer(rectangles), pointer(pairs)
     cursors, entries = pointer(cursors), pointer(entries)
     histograms = stack(entries, _HISTOGRAMS)
@@ -94,7 +95,7 @@ def list_tiles(tickets, bands, tiles_wide, tiles_high, firsts, keys, rectangles,
         if ticket >= views * bands:
             return
         view, band = divmod(ticket, bands)
-        low, high = band * tiles_high // bands, (band + 1) * tiles_high // bands
+        low, high = edges[view, band], edges[view, band + 1]
         first, last = firsts[view], firsts[view + 1]
         lowest, reach = key_range(first, last, keys)
         digits = 0

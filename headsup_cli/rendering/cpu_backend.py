@@ -1,5 +1,6 @@
 """The rasteriser for machines without a GPU: numba kernels on all cores, with an analytic backward."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,15 +65,15 @@ def render_on_cpu(
 
 def _camera_rows(cameras: Cameras, dtype: torch.dtype) -> np.ndarray:
     """One row per view, as `layout` has it."""
-    pose, K = (tensor.detach().double().numpy() for tensor in (cameras.cam_from_world, cameras.K))
-    rotation, translation = pose[:, :3, :3], pose[:, :3, 3]
-    rows = np.zeros((len(cameras), CAMERA), np.float64)
-    rows[:, ROTATION:TRANSLATION] = rotation.reshape(-1, 9)
-    rows[:, TRANSLATION:FOCAL_X] = translation
-    rows[:, FOCAL_X], rows[:, FOCAL_Y] = K[:, 0, 0], K[:, 1, 1]
-    rows[:, CENTRE_X], rows[:, CENTRE_Y] = K[:, 0, 2], K[:, 1, 2]
-    rows[:, POSITION : POSITION + 3] = -(rotation.transpose(0, 2, 1) @ translation[:, :, None])[:, :, 0]
-    return rows.astype(np.float64 if dtype == torch.float64 else np.float32)
+    poses, K = (tensor.detach().double().numpy() for tensor in (cameras.cam_from_world, cameras.K))
+    rotations, translations = poses[:, :3, :3], poses[:, :3, 3]
+    rows = np.zeros((len(poses), CAMERA), np.float64)
+    rows[:, ROTATION:TRANSLATION] = rotations.reshape(-1, 9)
+    rows[:, TRANSLATION:FOCAL_X] = translations
+    rows[:, FOCAL_X : FOCAL_Y + 1] = K[:, (0, 1), (0, 1)]
+    rows[:, CENTRE_X : CENTRE_Y + 1] = K[:, :2, 2]
+    rows[:, POSITION : POSITION + 3] = -(rotations * translations[:, :, None]).sum(1)
+    return rows if dtype == torch.float64 else rows.astype(np.float32)
 
 
 def _run(kernel: Any, *arguments: Any) -> None:
@@ -126,7 +127,10 @@ def _prepare(scene: _Scene, cameras: np.ndarray, keep: bool) -> _Views:
     firsts = _count(scene, cameras)
     visible, intersections = firsts[-1].tolist()
     rows = _pool.take((visible * ROW,), scene.means.dtype)
-    keys, rectangles = _pool.take((visible,), np.uint32), _pool.take((visible,), np.uint64)
+    view_firsts = firsts[:: (len(firsts) - 1) // views, ROWS].copy() if visible else np.zeros(views + 1, np.int64)
+    room = int(np.diff(view_firsts).max(initial=0))
+    scratch = _pool.take((2 * visible + 2 * threads * room,), np.uint64)
+    keys, rectangles, pairs = scratch[:visible].view(np.uint32), scratch[visible : 2 * visible], scratch[2 * visible :]
     tile_counts = np.zeros((threads, views, (high + 1) * (wide + 1)), np.int32)
     cursors = firsts[:-1].reshape(views, -1, COUNTED).copy()
     _run(
@@ -138,13 +142,26 @@ def _prepare(scene: _Scene, cameras: np.ndarray, keep: bool) -> _Views:
     np.cumsum(counts, out=starts[1:])
     entries = _pool.take((intersections + PADDING,), np.int32)
     entries[-PADDING:] = 0
-    view_firsts = firsts[:: cursors.shape[1], ROWS].copy() if visible else np.zeros(views + 1, np.int64)
-    room = int(np.diff(view_firsts).max(initial=0))
-    pairs = _pool.take((threads, 2 * room), np.uint64)
-    bands = 1 if threads == 1 else min(-(-2 * threads // max(views, 1)), high)
-    _run(list_tiles, bands, wide, high, view_firsts, keys, rectangles, room, pairs, starts[:-1].copy(), entries)
+    edges = _bands(starts, views, wide, high)
+    _run(list_tiles, edges, wide, high, view_firsts, keys, rectangles, room, pairs, starts[:-1].copy(), entries)
     reached = _pool.take((intersections if keep else 0,), np.uint16)
     return _Views(cameras, firsts, rows, starts, entries, reached)
+
+
+def _bands(starts: np.ndarray, views: int, wide: int, high: int) -> np.ndarray:
+    """Edges [v, bands + 1] of bands of tile rows, with about as many list entries each.
+
+    There are as many as keep all threads busy, and no more, as every band looks at all splats of its view.
+    """
+    threads = torch.get_num_threads()
+    bands = 1 if views >= 4 * threads else threads // math.gcd(views, threads)
+    edges = np.full((views, bands + 1), high, np.int64)
+    edges[:, 0] = 0
+    for view in range(views if bands > 1 and starts[-1] > 0 else 0):
+        before = starts[view * wide * high : (view + 1) * wide * high + 1 : wide]
+        shares = before[0] + (before[-1] - before[0]) * np.arange(1, bands) / bands
+        edges[view, 1:-1] = np.searchsorted(before, shares)
+    return edges
 
 
 def _count(scene: _Scene, cameras: np.ndarray) -> np.ndarray:

@@ -111,8 +111,9 @@ def test_image_sizes(width, height):
     assert_agrees(random_gaussians(100, 34), orbit(width=width, height=height), gradient=2e-4)
 
 
-def test_float64_follows_the_reference_far_closer():
-    assert_agrees(random_gaussians(100, 35, 2), orbit(), torch.float64, image=1e-11, gradient=1e-9)
+@pytest.mark.parametrize("mode", ["classic", "antialiased"])
+def test_float64_follows_the_reference_far_closer(mode):
+    assert_agrees(random_gaussians(100, 35, 2), orbit(), torch.float64, image=1e-11, gradient=1e-9, mode=mode)
 
 
 def test_gradcheck():
