@@ -51,30 +51,24 @@ def posed(rig: Rig, curves: Curves) -> Iterator[Gaussians]:
         yield rig.pose(Pose(curves.weights[index], head, gaze))
 
 
+def animation_path(folder: Path, name: str, to: Output) -> Path:
+    """Where a clip of this name goes in a folder, or a head's blendshapes."""
+    names = {"blendshapes": "blendshapes.safetensors", "video": f"{name}.mp4", "ply": name}
+    return folder / names.get(to, f"{name}.{to}")
+
+
 def write_animation(
-    rig: Rig,
-    curves: Curves,
-    folder: Path,
-    name: str,
-    to: Output,
-    options: VideoOptions,
-    *,
-    device: torch.device | str = "cpu",
-) -> Path:
-    """Write a clip, or the head's blendshapes, into a folder under a name of its own, which is returned."""
+    rig: Rig, curves: Curves, path: Path, to: Output, options: VideoOptions, *, device: torch.device | str = "cpu"
+) -> None:
+    """Write a clip, or the head's blendshapes, to a path of `animation_path`."""
     if to == "video":
-        path = folder / f"{name}.mp4"
         write_animation_video(rig, curves, path, options, device=device)
     elif to == "blendshapes":
-        path = folder / "blendshapes.safetensors"
         write_blendshapes(rig, path)
     elif to == "usd":
-        path = folder / f"{name}.usd"
         write_usd_sequence(rig, curves, path, fps=options.fps)
     else:
-        path = folder / (name if to == "ply" else f"{name}.zip")
         write_plys(rig, curves, path)
-    return path
 
 
 def write_animation_video(

@@ -13,12 +13,15 @@ from headsup_cli.commands.options import (
     OutputOption,
     QuietOption,
     TemplateOption,
+    WorkersOption,
 )
 from headsup_cli.commands.values import parse_gain, parse_size
 
 
 def animate(
-    head: Annotated[Path, typer.Argument(metavar="HEAD", help="Head folder.", show_default=False)],
+    heads: Annotated[
+        list[Path], typer.Argument(metavar="HEAD", help="Head folders, or folders of them.", show_default=False)
+    ],
     output: OutputOption,
     driver: Annotated[
         Path | None,
@@ -77,32 +80,50 @@ def animate(
             show_default=False,
         ),
     ] = None,
+    workers: WorkersOption = 1,
     device: DeviceOption = "auto",
     template: TemplateOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Animate a head by ARKit's 52 coefficients: from a recording, or from a clip that comes with headsup.
+    """Animate heads by ARKit's 52 coefficients: from a recording, or from a clip that comes with headsup.
 
-    Writes DIR/<clip>.mp4, the folder DIR/<clip>/ or DIR/<clip>.zip with a PLY for every frame,
-    DIR/<clip>.usd, or DIR/blendshapes.safetensors.
+    Of one HEAD, writes DIR/<clip>.mp4, the folder DIR/<clip>/ or DIR/<clip>.zip with a PLY for every frame,
+    DIR/<clip>.usd, or DIR/blendshapes.safetensors; of several, into DIR/<head>/. What is there already and would
+    be the same is left alone.
 
     Example:
         headsup animate heads/anna -o videos
         headsup animate heads/anna --driver take_1.csv --plot -o videos
+        headsup animate heads --clip range-of-motion -o videos --workers 4
         headsup animate heads/anna --to blendshapes -o engine
     """
     from headsup_cli.animation.clips import clip as built_in
     from headsup_cli.animation.drivers.detection import read_curves
-    from headsup_cli.animation.outputs import VideoOptions, write_animation
-    from headsup_cli.animation.rigs import rigged
-    from headsup_cli.gaussians.head import read_head
+    from headsup_cli.animation.outputs import VideoOptions
+    from headsup_cli.batch.subjects import check_outcomes, expand_subjects, run_subjects
+    from headsup_cli.gaussians.head import is_head
+    from headsup_cli.jobs.animation import AnimateJob
     from headsup_cli.runtime.device import resolve_device
-    from headsup_cli.template.default import load_template
 
     curves = built_in(clip) if driver is None else read_curves(driver)
     curves = (curves.mirrored() if mirror else curves).with_gains(dict(gain or [])).resampled(fps).smoothed(smooth)
-    ready = rigged(read_head(head), load_template(template), rig, checkpoint=checkpoint, expression=expression)
     width, height = size
-    options = VideoOptions(width, height, fps, camera, plot, background)
-    name = clip if driver is None else driver.stem
-    print(write_animation(ready, curves, output, name, to, options, device=resolve_device(device)))
+    paths = expand_subjects(heads, is_head)
+    job = AnimateJob(
+        output,
+        curves,
+        clip if driver is None else driver.stem,
+        rig,
+        to,
+        VideoOptions(width, height, fps, camera, plot, background),
+        checkpoint,
+        expression,
+        str(resolve_device(device)),
+        template,
+        folder_each=paths != heads[:1],
+    )
+    outcomes = run_subjects(paths, job, manifest=output / "manifest.jsonl", is_done=job.is_done, workers=workers)
+    for outcome in outcomes:
+        if outcome.status != "failed":
+            print(job.result(Path(outcome.subject)))
+    check_outcomes(outcomes, output / "manifest.jsonl")

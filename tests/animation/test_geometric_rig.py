@@ -12,7 +12,7 @@ from headsup_cli.animation.geometric_rig import geometric_rig
 from headsup_cli.animation.outputs import VideoOptions, posed, write_animation_video, write_plys
 from headsup_cli.animation.rig import Pose
 from headsup_cli.errors import InputError
-from headsup_cli.gaussians.head import Head, write_head
+from headsup_cli.gaussians.head import Head
 from headsup_cli.gaussians.ply import read_ply
 from headsup_cli.gaussians.rotations import matrix_from_quat
 from headsup_cli.gaussians.uv_maps import bind, template_maps, texel_anchors
@@ -178,22 +178,6 @@ def test_video_has_a_frame_for_each_and_the_plot_beneath(rig, tmp_path):
     frames = list(read_video(tmp_path / "v.mp4"))
     assert len(frames) == len(curves)
     assert frames[0].shape == (78, 64, 3)
-
-
-def test_command(head, template, tmp_path, headsup):
-    folder = tmp_path / "anna"
-    folder.mkdir()
-    write_head(head, folder, template)
-    done = headsup("animate", folder, "--clip", "blink", "--size", "64x64", "--fps", 4, "-o", tmp_path / "o")
-    assert (done.returncode, done.stdout.strip()) == (0, str(tmp_path / "o" / "blink.mp4"))
-    for arguments, found in (
-        (["--clip", "wink"], "'wink'"),
-        (["--gain", "jawOpen"], "jawOpen"),
-        (["--driver", tmp_path / "none.csv"], "none.csv"),
-    ):
-        done = headsup("animate", folder, "-o", tmp_path / "o", *arguments)
-        assert done.returncode == 2
-        assert found in done.stderr
 
 
 def test_curves_drive_the_head(rig):
