@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Float32
-from scipy.interpolate import RectBivariateSpline
 
 from headsup_cli.cameras.camera import Cameras
 from headsup_cli.capture.rig_dump import RigCamera
@@ -54,6 +53,8 @@ class LensView:
 
 def _looks(camera: RigCamera) -> Float[np.ndarray, "h w 2"]:
     """Pixel of the ideal camera without skew that shows what each pixel records."""
+    from scipy.interpolate import RectBivariateSpline  # a third of a second that most runs need not spend
+
     x, y = (np.linspace(0, size, max(int(np.ceil(size / _GRID_PX)), 4) + 1) for size in (camera.width, camera.height))
     nodes = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
     ideal = camera.unproject(nodes) * camera.K[[0, 1], [0, 1]] + camera.K[:2, 2]

@@ -13,7 +13,6 @@ import torch
 from annotated_types import Ge, Gt, Len, Lt
 from jaxtyping import Float64
 from pydantic import AfterValidator, Field
-from scipy.interpolate import CubicSpline
 
 from headsup_cli.cameras.camera import Cameras
 from headsup_cli.cameras.trajectories import look_at, orbit, pinhole
@@ -119,6 +118,8 @@ class CameraPath(StrictModel, populate_by_name=True):
         Raises:
             InputError: Somewhere the camera stands at its target, or looks along its up direction.
         """
+        from scipy.interpolate import CubicSpline  # a third of a second that most runs need not spend
+
         times = [keyframe.time_s for keyframe in self.keyframes]
         spline = CubicSpline(times, self._values(), bc_type="periodic" if self.is_closed else "clamped")
         at = np.linspace(times[0], times[-1], frames, endpoint=not self.is_closed)
