@@ -7,7 +7,9 @@
 A subject is a dump in ../shared/captures or a path; where it has no folder `heldout/`, every so many-th camera is
 held out, such that `--heldout` of them are. Prints a line per run: PSNR over the mask on held-out and on input views at
 half size (as ../shared/score.py has it), mean and worst. The learning rate follows the budget, so every point of the
-curve is a run of its own: the default takes half an hour and needs a quiet machine, unless steps are given, not time.
+curve is a run of its own: the default takes half an hour on a quiet machine. On a busy one, `--clock cpu` makes seconds
+those of all threads' CPU time over their number, what an idle machine would need if no thread ever waited for another;
+a short run finds how many steps that is. Or give steps.
 """
 
 import argparse
@@ -42,6 +44,7 @@ from headsup_cli.template.template import Template  # noqa: E402
 
 CAPTURES = Path(__file__).resolve().parents[2] / "shared" / "captures"
 LONGER_SIDE_PX = 500
+TRIAL_STEPS = (8, 40)
 DEFAULT_EFFORTS = [Effort(seconds=seconds) for seconds in (10.0, 30.0, 60.0, 300.0)]
 
 
@@ -84,6 +87,20 @@ def heldout_references(folder: Path, capture: Capture) -> list[Reference]:
     return references
 
 
+def in_steps(effort: Effort, maps: GaussianMaps, subject: Subject, template: Template, uv: int) -> Effort:
+    """As many steps as take so many seconds of CPU time on each thread, the preparations included."""
+    if effort.seconds is None:
+        return effort
+    spent = []
+    for steps in (1, *TRIAL_STEPS):  # the first one warms up
+        start = time.process_time()
+        refine(maps, subject.views, template, RefineOptions(steps=steps, resolution=uv))
+        spent.append(time.process_time() - start)
+    each = (spent[2] - spent[1]) / (TRIAL_STEPS[1] - TRIAL_STEPS[0])
+    before = spent[1] - TRIAL_STEPS[0] * each
+    return Effort(steps=max(1, round((effort.seconds * torch.get_num_threads() - before) / each)))
+
+
 @torch.no_grad()
 def heldout_psnr(gaussians: Gaussians, references: list[Reference]) -> Float[Tensor, " v"]:
     """Foreground PSNR of every reference, dB."""
@@ -111,6 +128,11 @@ def shown(label: str, gaussians: Gaussians, subject: Subject, rest: str) -> str:
     )
 
 
+def told(effort: Effort) -> str:
+    """A budget in words."""
+    return f"{effort.seconds:g} s" if effort.seconds else f"{effort.steps} steps"
+
+
 def start_maps(name: str, subject: Subject, weights: Path | None, template: Template) -> GaussianMaps:
     """The maps that refinement starts from."""
     if name == "template":
@@ -127,6 +149,7 @@ def main() -> None:
     parser.add_argument("--effort", nargs="*", type=parse_effort, default=DEFAULT_EFFORTS, metavar="N[steps]")
     parser.add_argument("--start", nargs="*", choices=["prediction", "template"], default=["prediction", "template"])
     parser.add_argument("--uv", type=int, default=256, help="texels a side")
+    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="what seconds are counted in")
     parser.add_argument("--heldout", type=int, default=8, metavar="N")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE")
     options = parser.parse_args()
@@ -142,14 +165,14 @@ def main() -> None:
             head = bind(maps, texel_anchors(template, maps.resolution))
             print(shown(f"{start}, not refined", head, subject, ""), flush=True)
             for effort in options.effort:
-                wanted = RefineOptions(seconds=effort.seconds, steps=effort.steps, resolution=options.uv)
+                given = in_steps(effort, maps, subject, template, options.uv) if options.clock == "cpu" else effort
+                wanted = RefineOptions(seconds=given.seconds, steps=given.steps, resolution=options.uv)
                 cpu = time.process_time()
                 result = refine(maps, subject.views, template, wanted)
                 cpu = time.process_time() - cpu
                 head = bind(result.maps, texel_anchors(template, options.uv))
                 rest = f"{result.steps} steps, {result.seconds:.0f} s, {cpu:.0f} s of CPU"
-                budget = f"{effort.seconds:g} s" if effort.seconds else f"{effort.steps} steps"
-                print(shown(f"{start}, {budget}", head, subject, rest), flush=True)
+                print(shown(f"{start}, {told(effort)}", head, subject, rest), flush=True)
 
 
 if __name__ == "__main__":
