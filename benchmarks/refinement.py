@@ -138,9 +138,8 @@ def start_maps(name: str, subject: Subject, weights: Path | None, template: Temp
     if name == "template":
         return template_maps(256)
     model = load_checkpoint(weights, template).model
-    with torch.inference_mode():
-        maps = model(subject.views.resized(model.config.encoder.image_size_px)).maps
-    return maps.map(torch.clone)
+    with torch.no_grad():
+        return model(subject.views.at_least(model.config.encoder.image_size_px)).maps
 
 
 def main() -> None:
