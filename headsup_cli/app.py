@@ -54,9 +54,14 @@ def main() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command line and return its exit code; the only place where exceptions become one."""
-    console.set_up_messages()
+    """Run one command line and return its exit code."""
     configure_threads()
+    with console.messages_on_stderr():
+        return _run(arguments)
+
+
+def _run(arguments: list[str]) -> int:
+    """The only place where exceptions become exit codes."""
     try:
         returned = build_app()(arguments or ["--help"], prog_name="headsup", standalone_mode=False)
         sys.stdout.flush()

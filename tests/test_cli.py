@@ -1,10 +1,12 @@
 """The frame around the commands: exit codes, streams, help, start-up."""
 
 import json
+import logging
 import signal
 import subprocess
 import sys
 import time
+import warnings
 
 import pytest
 
@@ -134,21 +136,31 @@ sys.exit(app.run(["doctor", "--warm-up"]))
 def test_log_records_have_one_form_and_quiet_keeps_the_warnings(run_python):
     code = """
 import logging, sys, warnings
-from headsup_cli.commands.console import be_quiet, set_up_messages
-set_up_messages()
-logging.getLogger("headsup_cli.inference").info("loaded")
-logging.getLogger("some.library").info("chatter")
-logging.getLogger("some.library").warning("odd")
-warnings.warn("for developers")
-be_quiet()
-logging.getLogger("headsup_cli.inference").info("loaded")
-logging.getLogger("headsup_cli.inference").warning("left out")
+from headsup_cli.commands.console import be_quiet, messages_on_stderr
+with messages_on_stderr():
+    logging.getLogger("headsup_cli.inference").info("loaded")
+    logging.getLogger("some.library").info("chatter")
+    logging.getLogger("some.library").warning("odd")
+    warnings.warn("for developers")
+    be_quiet()
+    logging.getLogger("headsup_cli.inference").info("loaded")
+    logging.getLogger("headsup_cli.inference").warning("left out")
 """
     assert run_python(code).stderr.splitlines() == [
         "headsup: loaded",
         "headsup: warning: odd",
         "headsup: warning: left out",
     ]
+
+
+def test_a_command_line_leaves_the_callers_logging_as_it_was(caplog, capsys):
+    before = list(warnings.filters)
+    with caplog.at_level(logging.INFO):
+        assert app.run(["render", "/nowhere", "--quiet", "-o", "out"]) == 2
+        assert "/nowhere" in capsys.readouterr().err
+        logging.getLogger("headsup_cli.inference").info("heard again")
+    assert caplog.messages == ["heard again"]
+    assert warnings.filters == before
 
 
 def test_tables_are_aligned(capsys):

@@ -5,7 +5,8 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -17,15 +18,27 @@ class _MessageHandler(logging.Handler):
         _print_on_stderr(f"headsup: {label}{record.getMessage()}")
 
 
-def set_up_messages() -> None:
-    """Send log records to stderr: ours from INFO on, those of libraries from WARNING on.
+@contextmanager
+def messages_on_stderr() -> Iterator[None]:
+    """Send log records to stderr while inside: ours from INFO on, those of libraries from WARNING on.
 
-    Python warnings are written by developers for developers, so they show under `HEADSUP_DEBUG` only.
+    Python warnings are written by developers for developers, so they show under `HEADSUP_DEBUG` only. Whoever runs a
+    command line from Python finds its own logging as it was afterwards, whatever `be_quiet` has changed.
     """
-    logging.basicConfig(handlers=[_MessageHandler()], level=logging.WARNING, force=True)
-    logging.getLogger("headsup_cli").setLevel(logging.INFO)
-    if not os.environ.get("HEADSUP_DEBUG"):
-        warnings.simplefilter("ignore")
+    root, ours = logging.getLogger(), logging.getLogger("headsup_cli")
+    handlers, levels = root.handlers, (root.level, ours.level)
+    root.handlers = [_MessageHandler()]
+    root.setLevel(logging.WARNING)
+    ours.setLevel(logging.INFO)
+    try:
+        with warnings.catch_warnings():
+            if not os.environ.get("HEADSUP_DEBUG"):
+                warnings.simplefilter("ignore")
+            yield
+    finally:
+        root.handlers = handlers
+        for logger, level in zip((root, ours), levels, strict=True):
+            logger.setLevel(level)
 
 
 def be_quiet() -> None:
