@@ -6,6 +6,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# xdist's processes share the cores, and so do the programs that tests start. More threads than cores, each spinning
+# while it waits for the others, take several times as long. OpenMP reads this when torch and numpy are imported.
+_CORES = (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+os.environ.update(OMP_NUM_THREADS=str(max(1, _CORES)), OMP_WAIT_POLICY="PASSIVE")
+
 settings.register_profile("untimed", deadline=None)  # timings decide no test: machines are shared
 settings.load_profile("untimed")
 

@@ -54,7 +54,9 @@ def test_helpers_start_anew_after_a_fork():
     assert os.waitpid(child, 0)[1] == 0
 
 
-def test_configuring_before_torch(run_python):
+def test_configuring_before_torch(monkeypatch, run_python):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     program = """
 import os, sys
 from headsup_cli.runtime.threads import configure_threads
