@@ -2,16 +2,20 @@
 
 import ctypes
 import errno
+import glob
 import os
+import platform
 import secrets
 import shutil
 import sys
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from headsup_cli.errors import HeadsupError
 
+_THIS_MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"  # file systems may keep locks from other machines
 _DISK_FAILURES = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG}
 
 
@@ -47,7 +51,8 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     """Yield an empty temporary folder beside `path`; it takes the name `path` on success.
 
     A folder that already has the name is replaced as a whole, and only on success, so callers give names that are
-    theirs alone. On Linux the swap is one system call; elsewhere two renames.
+    theirs alone. On Linux the swap is one system call; elsewhere two renames. What a killed process left behind while
+    it wrote `path` is removed first: the temporary folder of a process is locked as long as that lives.
 
     Args:
         path: Final path of the folder. Missing parent folders are made.
@@ -61,8 +66,9 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     with write_failures_told(path):
         if path.exists() and not path.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
-        temporary = _sibling(path)
-        temporary.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path)
+        temporary, lock = _locked_folder(path)
     try:
         with write_failures_told(path, only=_DISK_FAILURES):
             yield temporary
@@ -72,6 +78,8 @@ def atomic_directory(path: Path) -> Iterator[Path]:
             _fsync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)  # the unfinished folder, or after an exchange the replaced one
+        if lock is not None:
+            os.close(lock)
 
 
 def atomic_write_bytes(path: Path, data: bytes) -> None:
@@ -107,7 +115,45 @@ def write_failures_told(path: Path, only: set[int] | None = None) -> Iterator[No
 
 def _sibling(path: Path) -> Path:
     # Hidden, so that listings of subjects and images skip it; the suffix stays, because encoders choose by it.
-    return path.with_name(f".{path.stem}.{secrets.token_hex(4)}.tmp{path.suffix}")
+    return path.with_name(f".{path.stem}.{_THIS_MACHINE}-{secrets.token_hex(4)}.tmp{path.suffix}")
+
+
+def _locked_folder(path: Path) -> tuple[Path, int | None]:
+    """Make a temporary folder and lock it; no lock where folders have none (Windows, some network file systems)."""
+    while True:
+        folder = _sibling(path)
+        folder.mkdir()
+        lock = _lock(folder, wait=True)
+        if folder.is_dir():  # else another process took it for abandoned before it was locked
+            return folder, lock
+        if lock is not None:
+            os.close(lock)
+
+
+def _lock(folder: Path, *, wait: bool) -> int | None:
+    """Lock a folder until the returned descriptor is closed or the process ends; None if that is not to be had."""
+    try:
+        import fcntl
+
+        descriptor = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove temporary folders for `path` whose process, on this machine, has ended: no other can be locked here."""
+    pattern = f".{glob.escape(path.stem)}.{_THIS_MACHINE}-????????.tmp{glob.escape(path.suffix)}"
+    for folder in path.parent.glob(pattern):
+        lock = _lock(folder, wait=False) if folder.is_dir() else None
+        if lock is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
 
 
 def _fsync(path: Path) -> None:

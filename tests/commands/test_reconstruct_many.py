@@ -123,6 +123,7 @@ def test_a_killed_run_is_finished_by_the_next_with_the_same_bytes(subjects, head
     assert _killed_after_first_head(["reconstruct", str(subjects), "-o", str(tmp_path), "--quiet"], tmp_path) < 2
     assert program("reconstruct", subjects, "-o", tmp_path, "--quiet")[0] == 1
     assert _content(tmp_path) == _content(heads)
+    assert {path.name for path in tmp_path.iterdir()} == {"anna", "carla", "manifest.jsonl"}, "the litter is gone"
 
 
 def test_every_frame_becomes_a_head_and_what_is_missing_is_made(repository, program, tmp_path):

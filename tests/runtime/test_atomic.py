@@ -102,3 +102,54 @@ with atomic_path(pathlib.Path({str(final)!r})) as temporary:
     assert subprocess.run([sys.executable, "-c", writer], check=False).returncode == -signal.SIGKILL
     assert final.read_text() == "old"
     assert all(name == "a.txt" or name.startswith(".") for name in names(tmp_path))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders have no locks")
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_makes_is_not(tmp_path):
+    final, other = tmp_path / "an[n]a.x", tmp_path / "berta.x"
+    writer = f"""
+import pathlib, sys
+from headsup_cli.runtime.atomic import atomic_directory
+with atomic_directory(pathlib.Path({str(final)!r})) as a, atomic_directory(pathlib.Path({str(other)!r})):
+    (a / "half").touch()
+    print(flush=True)
+    sys.stdin.read()
+"""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", writer], **pipes) as process:
+        assert process.stdout.readline() == b"\n"
+        theirs = names(tmp_path)
+        assert len(theirs) == 2
+        with atomic_directory(final):
+            assert len(names(tmp_path)) == 3
+        assert names(tmp_path) == sorted([*theirs, final.name])
+        process.kill()
+    with atomic_directory(final) as temporary:
+        assert names(tmp_path) == sorted([name for name in theirs if "berta" in name] + [final.name, temporary.name])
+    assert names(final) == []
+
+
+def test_a_folder_taken_for_abandoned_before_it_was_locked_is_made_again(tmp_path, monkeypatch):
+    lock, taken = atomic._lock, []
+
+    def late(folder, *, wait):
+        if not taken:
+            taken.append(folder)
+            folder.rmdir()
+        return lock(folder, wait=wait)
+
+    monkeypatch.setattr(atomic, "_lock", late)
+    with atomic_directory(tmp_path / "head") as temporary:
+        (temporary / "a").touch()
+    assert taken[0] != temporary
+    assert names(tmp_path / "head") == ["a"]
+
+
+def test_file_systems_without_locks_keep_what_is_left_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr(atomic, "_lock", lambda folder, *, wait: None)
+    left = atomic._sibling(tmp_path / "head")
+    left.mkdir()
+    with atomic_directory(tmp_path / "head") as temporary:
+        (temporary / "a").touch()
+    assert names(tmp_path) == [left.name, "head"]
+    assert names(tmp_path / "head") == ["a"]
