@@ -12,6 +12,7 @@ import typer
 
 from headsup_cli.commands.console import print_table
 from headsup_cli.commands.options import (
+    CheckpointOption,
     DeviceOption,
     DistortionOption,
     FormatOption,
@@ -20,6 +21,7 @@ from headsup_cli.commands.options import (
     SeedOption,
     SubjectsArgument,
     TemplateOption,
+    WorkersOption,
 )
 from headsup_cli.commands.values import parse_effort
 
@@ -63,14 +65,9 @@ def reconstruct(
         bool, typer.Option("--refine-cameras", help="With --refine: correct the cameras' poses too.")
     ] = False,
     orbit: Annotated[bool, typer.Option("--orbit", help="Add orbit.mp4, a turn about the head.")] = False,
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option("--checkpoint", metavar="FILE", help="Weights; those that come with headsup.", show_default=False),
-    ] = None,
+    checkpoint: CheckpointOption = None,
     size: Annotated[int, typer.Option("--size", min=64, help="Longer side of the working pictures, pixels.")] = 1000,
-    workers: Annotated[
-        int, typer.Option("--workers", min=1, max=1024, metavar="N", help="Processes that share the subjects.")
-    ] = 1,
+    workers: WorkersOption = 1,
     format: FormatOption = None,
     distortion: DistortionOption = "apply",
     seed: SeedOption = 0,

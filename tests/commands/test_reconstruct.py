@@ -162,48 +162,6 @@ def test_a_bad_subject_is_refused_in_one_sentence(what, sample, program, tmp_pat
     assert not (tmp_path / "out" / "anna").exists()
 
 
-def test_views_that_cannot_be_used_are_left_out_with_a_warning(sample, program, tmp_path):
-    folder = tmp_path / "anna"
-    shutil.copytree(sample, folder)
-    pictures = sorted((folder / "images").rglob("*neutral*/*.jpg"))
-    pictures[0].unlink()
-    pictures[1].write_bytes(pictures[1].read_bytes()[:2000])
-    code, _, err = program("reconstruct", folder, "-o", tmp_path / "out")
-    assert code == 0, err
-    warnings = [line for line in err.splitlines() if line.startswith("headsup: warning:")]
-    assert any(pictures[0].stem in line for line in warnings)
-    assert any(pictures[1].stem in line for line in warnings)
-    assert json.loads((tmp_path / "out" / "anna" / "report.json").read_text())["views"] == 14
-
-
-def test_one_bad_subject_stops_no_other(sample, program, tmp_path):
-    subjects = tmp_path / "subjects"
-    shutil.copytree(sample, subjects / "good")
-    shutil.copytree(sample, subjects / "bad")
-    _break_calibration(subjects / "bad", _not_rigid)
-    code, _, err = program("reconstruct", subjects, "-o", tmp_path / "out", "--quiet")
-    assert code == 1
-    assert (tmp_path / "out" / "good" / "head.json").is_file()
-    assert not (tmp_path / "out" / "bad").exists()
-    assert "1 of 2 subjects failed (bad)" in err
-    statuses = [json.loads(line)["status"] for line in (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()]
-    assert sorted(statuses) == ["done", "failed"]
-
-
-def test_a_finished_head_is_left_alone_until_something_changes(sample, program, tmp_path):
-    arguments = ["reconstruct", sample, "-o", tmp_path, "--views", "4", "--quiet"]
-    head = tmp_path / "anna" / "head.json"
-    made = []
-    for changes in ([], [], ["--seed", "1"]):
-        code, out, err = program(*arguments, *changes)
-        assert code == 0, err
-        assert out.strip() == str(tmp_path / "anna")
-        made.append(head.stat().st_mtime_ns)
-    assert made[0] == made[1] < made[2]
-    statuses = [json.loads(line)["status"] for line in (tmp_path / "manifest.jsonl").read_text().splitlines()]
-    assert statuses == ["done", "skipped", "done"]
-
-
 @pytest.mark.parametrize(
     "arguments",
     [

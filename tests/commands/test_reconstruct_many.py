@@ -106,7 +106,7 @@ def heads(subjects, tmp_path_factory):
 def test_a_second_run_makes_nothing_anew_and_names_the_broken_one_again(subjects, heads, program):
     assert _statuses(heads) == {"anna": "done", "berta": "failed", "carla": "done"}
     before = {path: path.stat().st_mtime_ns for path in heads.glob("*/*")}
-    assert len(before) == 8
+    assert len(before) == 8, "of the broken one there is nothing"
     code, out, err = program("reconstruct", subjects, "-o", heads, "--quiet")
     assert code == 1
     assert "1 of 3 subjects failed (berta)" in err
@@ -116,6 +116,35 @@ def test_a_second_run_makes_nothing_anew_and_names_the_broken_one_again(subjects
     assert list(rows) == ["subject", "anna", "berta", "carla"]
     assert str(heads / "anna") in rows["anna"]
     assert "expected" in rows["berta"]
+
+
+def test_a_finished_head_is_left_alone_until_something_changes(subjects, heads, program, tmp_path):
+    shutil.copytree(heads, tmp_path / "heads")
+    made = []
+    for changes in ([], ["--seed", "1"]):
+        code, out, err = program("reconstruct", subjects / "anna", "-o", tmp_path / "heads", "--quiet", *changes)
+        assert code == 0, err
+        assert out.strip() == str(tmp_path / "heads" / "anna")
+        made.append(_statuses(tmp_path / "heads")["anna"])
+    assert made == ["skipped", "done"]
+    seeds = [
+        json.loads((place / "anna" / "head.json").read_text())["provenance"]["seed"]
+        for place in (heads, tmp_path / "heads")
+    ]
+    assert seeds == [0, 1]
+
+
+def test_views_that_cannot_be_used_are_left_out_with_a_warning(subjects, program, tmp_path):
+    folder = shutil.copytree(subjects / "anna", tmp_path / "anna")
+    pictures = sorted((folder / "images").iterdir())
+    pictures[0].unlink()
+    pictures[1].write_bytes(pictures[1].read_bytes()[:2000])
+    code, _, err = program("reconstruct", folder, "-o", tmp_path / "out")
+    assert code == 0, err
+    warnings = [line for line in err.splitlines() if line.startswith("headsup: warning:")]
+    assert any(pictures[0].stem in line for line in warnings)
+    assert any(pictures[1].stem in line for line in warnings)
+    assert json.loads((tmp_path / "out" / "anna" / "report.json").read_text())["views"] == KEPT_CAMERAS - 2
 
 
 @pytest.mark.slow
