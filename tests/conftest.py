@@ -8,13 +8,57 @@ from hypothesis import settings
 
 # xdist's processes share the cores, and so do the programs that tests start. More threads than cores, each spinning
 # while it waits for the others, take several times as long. OpenMP reads this when torch and numpy are imported.
-_CORES = (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-os.environ.update(OMP_NUM_THREADS=str(max(1, _CORES)), OMP_WAIT_POLICY="PASSIVE")
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
+    _CORES = (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    os.environ["OMP_NUM_THREADS"] = str(max(1, _CORES))
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 settings.register_profile("untimed", deadline=None)  # timings decide no test: machines are shared
 settings.load_profile("untimed")
 
 REPOSITORY = Path(__file__).parent.parent
+
+# Begun in this order, so that no process works alone at the end and each compiles other kernels at first.
+_BEGUN_FIRST = (
+    "test_architecture.py",
+    "rendering/test_render.py",
+    "simulation/test_subject.py",
+    "commands/test_reconstruct.py",
+    "training/test_head_stage.py",
+    "commands/test_evaluate.py",
+    "commands/test_reconstruct_many.py",
+    "commands/test_preprocess.py",
+    "calibration/test_check.py",
+    "commands/test_calibrate_check.py",
+    "inference/test_refine.py",
+    "rendering/test_gsplat_agreement.py",
+    "training/test_training.py",
+    "training/test_processes.py",
+    "commands/test_simulate.py",
+    "commands/test_train.py",
+    "capture/rigs/test_hostile.py",
+    "preprocessing/test_preprocess.py",
+    "simulation/hair/test_hair.py",
+    "simulation/dress/test_worn.py",
+    "training/test_loop.py",
+    "template/test_default.py",
+    "animation/test_geometric_rig.py",
+    "model/test_properties.py",
+    "test_cli.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    ranks = {REPOSITORY / "tests" / name: rank for rank, name in enumerate(_BEGUN_FIRST)}
+    assert not [path for path in ranks if not path.exists()]
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    """Let no test's random numbers depend on what ran before it."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
 
 
 def _run(arguments, **environment):
@@ -44,6 +88,14 @@ def headsup():
 def repository():
     """The folder that holds pyproject.toml."""
     return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def template():
+    """The default template."""
+    from headsup_cli.template.default import load_template
+
+    return load_template()
 
 
 @pytest.fixture(scope="session")

@@ -18,13 +18,7 @@ from headsup_cli.gaussians.rotations import matrix_from_quat
 from headsup_cli.gaussians.uv_maps import bind, template_maps, texel_anchors
 from headsup_cli.media.video import read_video
 from headsup_cli.template.arkit import ARKIT_NAMES
-from headsup_cli.template.default import load_template
 from headsup_cli.template.texels import sample_texels
-
-
-@pytest.fixture(scope="module")
-def template():
-    return load_template()
 
 
 @pytest.fixture(scope="module")

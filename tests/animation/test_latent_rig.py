@@ -16,14 +16,8 @@ from headsup_cli.model.config import ModelConfig
 from headsup_cli.model.expression import Expression, ExpressionConfig, ExpressionTransformer, save_expression
 from headsup_cli.model.head_model import HeadModel
 from headsup_cli.template.arkit import ARKIT_NAMES
-from headsup_cli.template.default import load_template
 
 ATTRIBUTES = ("means", "quats", "scales", "opacities", "sh")
-
-
-@pytest.fixture(scope="module")
-def template():
-    return load_template()
 
 
 @pytest.fixture(scope="module")

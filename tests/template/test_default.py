@@ -15,11 +15,6 @@ MIRRORED = ("ear_canal", "eye_inner", "eye_outer", "mouth_corner", "pupil", "bro
 
 
 @pytest.fixture(scope="module")
-def template():
-    return load_template()
-
-
-@pytest.fixture(scope="module")
 def at(template):
     return {name: template.vertices[index] for name, index in template.landmarks.items()}
 

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from headsup_cli.template.default import load_template
 from headsup_cli.template.template import Template
 from headsup_cli.template.texels import (
     overlapping_share,
@@ -11,11 +10,6 @@ from headsup_cli.template.texels import (
     texel_sizes,
     vertex_normals,
 )
-
-
-@pytest.fixture(scope="module")
-def template():
-    return load_template()
 
 
 @pytest.fixture

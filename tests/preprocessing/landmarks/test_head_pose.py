@@ -6,12 +6,15 @@ from headsup_cli.preprocessing.head_frame import HeadFrame, find_head_frame_by_l
 from headsup_cli.preprocessing.landmarks.detection import RigView
 from headsup_cli.preprocessing.silhouette_fit import head_mesh
 from headsup_cli.simulation.training_sample import training_sample
-from headsup_cli.template.default import load_template
 
-MESH = head_mesh(load_template().vertices, load_template().faces, -0.08)
 RIG_FROM_HEAD = np.eye(4)
 RIG_FROM_HEAD[:3, :3] = Rotation.from_rotvec([0.1, 0.5, -0.05]).as_matrix()
 RIG_FROM_HEAD[:3, 3] = 0.4, 1.2, -0.3
+
+
+@pytest.fixture(scope="module")
+def mesh(template):
+    return head_mesh(template.vertices, template.faces, -0.08)
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +40,9 @@ def _error(frame):
     return np.degrees(Rotation.from_matrix(rotation).magnitude()), np.linalg.norm(apart[:3, 3])
 
 
-def test_landmarks_mend_a_rough_frame(views):
+def test_landmarks_mend_a_rough_frame(mesh, views):
     start = _off(RIG_FROM_HEAD, [7, -6, 4], [0.01, -0.012, 0.008])
-    found = find_head_frame_by_landmarks(HeadFrame(start, "silhouettes", np.ones(3), 0.002), views, MESH, "metric")
+    found = find_head_frame_by_landmarks(HeadFrame(start, "silhouettes", np.ones(3), 0.002), views, mesh, "metric")
     turn_deg, move_m = _error(found)
     assert found.method == "landmarks"
     assert turn_deg < 5.0
@@ -47,14 +50,14 @@ def test_landmarks_mend_a_rough_frame(views):
     assert found.scale_sigma == 0
 
 
-def test_a_head_is_found_by_pictures_and_cameras_alone(views):
+def test_a_head_is_found_by_pictures_and_cameras_alone(mesh, views):
     rough = head_frame_from_cameras(np.stack([view.cam_from_rig for view in views]))
-    turn_deg, move_m = _error(find_head_frame_by_landmarks(rough, views, MESH, "metric"))
+    turn_deg, move_m = _error(find_head_frame_by_landmarks(rough, views, mesh, "metric"))
     assert turn_deg < 6.0
     assert move_m < 0.015
 
 
-def test_a_rig_without_units_is_scaled_to_a_head(views):
+def test_a_rig_without_units_is_scaled_to_a_head(mesh, views):
     grown = []
     for view in views:
         pose = view.cam_from_rig.copy()
@@ -62,14 +65,14 @@ def test_a_rig_without_units_is_scaled_to_a_head(views):
         grown.append(view._replace(cam_from_rig=pose))
     start = RIG_FROM_HEAD.copy()
     start[:3] *= 1.4
-    found = find_head_frame_by_landmarks(HeadFrame(start, "silhouettes", np.ones(3), 0.002), grown, MESH, "arbitrary")
+    found = find_head_frame_by_landmarks(HeadFrame(start, "silhouettes", np.ones(3), 0.002), grown, mesh, "arbitrary")
     assert np.cbrt(np.linalg.det(found.rig_from_head[:3, :3])) == pytest.approx(1.4, rel=0.2)
     assert found.scale_sigma > 0.02
 
 
-def test_where_no_face_is_seen_the_rough_frame_stays(views, caplog):
+def test_where_no_face_is_seen_the_rough_frame_stays(mesh, views, caplog):
     rng = np.random.default_rng(0)
     noise = [view._replace(image=rng.integers(0, 255, view.image.shape, dtype=np.uint8)) for view in views]
     rough = HeadFrame(RIG_FROM_HEAD, "silhouettes", np.ones(3), 0.002)
-    assert find_head_frame_by_landmarks(rough, noise, MESH, "metric") is rough
+    assert find_head_frame_by_landmarks(rough, noise, mesh, "metric") is rough
     assert "no face" in caplog.text
