@@ -88,8 +88,12 @@ def test_what_is_written_is_read_again(capture, folder):
 
 def test_same_capture_gives_same_bytes(capture, folder, tmp_path):
     write_capture(capture, tmp_path / "again")
-    for path in folder.rglob("*.*"):
-        assert (tmp_path / "again" / path.relative_to(folder)).read_bytes() == path.read_bytes()
+    first, again = (
+        {path.relative_to(place): path.read_bytes() for path in place.rglob("*.*")}
+        for place in (folder, tmp_path / "again")
+    )
+    assert first
+    assert again == first
 
 
 def test_failed_write_leaves_the_old_capture(capture, folder, monkeypatch):
