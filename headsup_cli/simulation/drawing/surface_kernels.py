@@ -151,7 +151,8 @@ def skin(paint, volume, x, y, z, scalp, beard, collar):
     hairy = _brow(paint, volume, x, y, z)
     lash = abs(orbit - paint.eye_radius - 0.0007)
     hairy = max(hairy, paint.lashes * step(0.0014, 0.0002, lash) * (1.0 if y > -0.001 else 0.45))
-    hairy = max(hairy, 0.90 * step(0.12, 0.75, scalp + 0.22 * fine[0] * (1.0 - scalp)))
+    uneven = 0.22 * fine[0] * (1.0 - scalp) * step(0.0, 0.15, scalp)
+    hairy = max(hairy, 0.90 * step(0.12, 0.75, scalp + uneven))
     stubble = beard * paint.beard_density
     hairy = max(hairy, (1.0 - lip) * step(0.0, 1.0, stubble) * (0.62 + 0.18 * fine[3]))
     tone = 0.8 + 0.25 * fine[2]

@@ -153,7 +153,8 @@ def _collar(garment: Garment, edge: Float[np.ndarray, "e k"]) -> ClothMesh | Non
     offset = outward[:, None] * (out + along)[None, :, None] + lift * (up - 0.75 * along)[None, :, None]
     points = ring[:, None, :3] + size[:, None, None] * offset
     index = np.arange(points.shape[0] * points.shape[1]).reshape(points.shape[:2])
-    quads = np.stack([index[:-1, :-1], index[1:, :-1], index[1:, 1:], index[:-1, 1:]], -1).reshape(-1, 4)
+    # The profile rises at the neck and comes down outside, so these turn towards whoever looks on.
+    quads = np.stack([index[:-1, :-1], index[:-1, 1:], index[1:, 1:], index[1:, :-1]], -1).reshape(-1, 4)
     length = np.concatenate([[0], np.cumsum(np.hypot(np.diff(out + along), np.diff(up - 0.75 * along)))])
     rest = ring[:, None, 3:] + 0.9 * size[:, None, None] * offset
     rib = float(garment.kind == "turtleneck")
