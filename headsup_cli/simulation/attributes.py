@@ -70,7 +70,7 @@ def hair_colour(linear: Float[np.ndarray, "3"], grey: float) -> str:
         return "dyed " + _colour(linear)
     if red < 0.035:
         return "black"
-    if green < 0.42 * red and red > 0.08:
+    if green < 0.38 * red and red > 0.12:
         return "red"
     return _word(((0.09, "dark brown"), (0.2, "brown"), (0.36, "dark blond")), red, "blond")
 

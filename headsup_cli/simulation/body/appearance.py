@@ -44,6 +44,7 @@ class Paint(NamedTuple):
     freckles: float  # share of the places where one may be
     moles: float  # likewise
     shine: float
+    wrinkles: float  # depth of those of old age, 0 to 1
     lip_blood: float
     lip_colour: Float32[np.ndarray, "3"]
     lipstick: float
@@ -58,7 +59,8 @@ class Paint(NamedTuple):
     brow_density: float
     brow_lift: float
     brow_width: float
-    hair: Float32[np.ndarray, "3"]
+    hair: Float32[np.ndarray, "3"]  # of the scalp, dyed or not
+    natural: Float32[np.ndarray, "3"]  # of brows, lashes and beard
     grey: float
     beard_density: float
     teeth: Float32[np.ndarray, "3"]
@@ -87,7 +89,7 @@ _PATTERN_RECORD = np.dtype(
     ]
 )
 _PATTERNS = ("cloth", "headwear", "skin_pattern", "hair_pattern")
-_VECTORS = ("bare", "lip_colour", "iris", "hair", "teeth", "glasses", "lens", "metal", "offset")
+_VECTORS = ("bare", "lip_colour", "iris", "hair", "natural", "teeth", "glasses", "lens", "metal", "offset")
 _PAINT_RECORD = np.dtype(
     [(name, _PATTERN_RECORD if name in _PATTERNS else ("f4", 3 if name in _VECTORS else ())) for name in Paint._fields]
 )
@@ -126,8 +128,9 @@ def sample_paint(
         pores=rng.uniform(0.3, 1.0) * (1.0 if adult else 0.3) + 0.3 * elder,
         freckles=_freckles(rng, melanin, elder),
         moles=max(rng.normal(0.01, 0.02), 0.0) + 0.02 * elder,
-        shine=rng.uniform(0.008, 0.055),
-        lip_blood=rng.uniform(0.18, 0.55),
+        shine=0.008 * 10 ** rng.uniform(0, 1),
+        wrinkles=elder * rng.spawn(1)[0].uniform(0.3, 1.0),
+        lip_blood=rng.uniform(0.15, 0.45),
         lip_colour=(np.array([0.40, 0.05, 0.07]) * rng.uniform(0.4, 1.4) + rng.uniform(0, 0.08, 3)).astype(np.float32),
         lipstick=rng.uniform(0.2, 0.7) if made_up else 0.0,
         mouth_y=anatomy.mouth_y,
@@ -141,7 +144,7 @@ def sample_paint(
         brow_density=rng.uniform(0.4, 1.0) * (1 - 0.4 * elder),
         brow_lift=rng.normal(0.0015, 0.0035),
         brow_width=rng.uniform(0.003, 0.0062) * (1.1 if male else 0.85),
-        hair=_hair_colour(rng, melanin),
+        **_hair_colours(rng, melanin),
         grey=float(np.clip(elder * rng.uniform(0.3, 1.4), 0, 1)),
         beard_density=rng.choice([0.0, rng.uniform(0.1, 0.4), rng.uniform(0.6, 1.0)], p=[0.5, 0.25, 0.25])
         * (male and adult),
@@ -170,11 +173,6 @@ def _freckles(rng: np.random.Generator, melanin: float, elder: float) -> float:
     """One in three of the fair has some; the old have age spots."""
     many = rng.choice([0.0, rng.uniform(0, 0.3), rng.uniform(0.4, 1.0)], p=[0.65, 0.2, 0.15])
     return float(np.clip(max(0.9 - melanin, 0.0) * many, 0, 1) + 0.10 * elder * rng.random())
-
-
-def _beard_density(rng: np.random.Generator) -> float:
-    """Half of the men shave."""
-    return float(rng.choice([0.0, rng.uniform(0.1, 0.4), rng.uniform(0.6, 1.0)], p=[0.5, 0.25, 0.25]))
 
 
 def _frame_colour(rng: np.random.Generator) -> Float32[np.ndarray, "3"]:
@@ -245,14 +243,21 @@ def sample_melanin(rng: np.random.Generator, african: float, asian: float) -> fl
     return float(np.clip(rng.normal(0.16 + 1.6 * african + 0.20 * asian, 0.12 + 0.35 * african), 0.02, 2.6))
 
 
-def _hair_colour(rng: np.random.Generator, melanin: float) -> Float32[np.ndarray, "3"]:
-    """Eumelanin and pheomelanin absorb; fair hair goes with fair skin, dyed hair with anybody."""
-    if rng.random() < 0.06:
-        return (rng.uniform(0.02, 0.9, 3) ** 1.5).astype(np.float32)
-    dark = rng.uniform(0.7, 1.0) if melanin > 0.6 or rng.random() < 0.5 else rng.uniform(0.05, 0.8)
-    red = rng.beta(1, 4)
-    absorption = dark * 3.6 * np.array([0.95, 1.12, 1.35]) + red * np.array([0.1, 0.9, 1.9])
-    return (0.75 * np.exp(-absorption)).astype(np.float32)
+def _hair_colours(rng: np.random.Generator, melanin: float) -> dict[str, Float32[np.ndarray, "3"]]:
+    """Colours of the scalp's hair, and of the hair that nobody dyes.
+
+    Eumelanin and pheomelanin absorb; fair and red hair go with fair skin, dyed hair with anybody.
+    """
+    own = rng.spawn(1)[0]
+    dyed = rng.uniform(0.02, 0.9, 3) ** 1.5 if rng.random() < 0.06 else None
+    source = rng if dyed is None else own
+    dark = source.uniform(0.82, 1.12) if melanin > 0.6 or source.random() < 0.5 else source.uniform(0.05, 0.85)
+    red = source.beta(1, 4)
+    if melanin < 0.45 and own.random() < 0.05:
+        dark, red = own.uniform(0.1, 0.4), own.uniform(0.7, 1.2)
+    absorption = dark * 3.4 * np.array([0.95, 1.30, 1.70]) + (0.12 + red) * np.array([0.1, 0.9, 1.9])
+    natural = 0.006 + 0.74 * np.exp(-absorption)
+    return {"hair": np.float32(natural if dyed is None else dyed), "natural": np.float32(natural)}
 
 
 def _iris(rng: np.random.Generator, melanin: float) -> Float32[np.ndarray, "3"]:

@@ -148,20 +148,66 @@ def skin(paint, volume, x, y, z, scalp, beard, collar):
         red, green, blue = red + share * (r - red), green + share * (g - green), blue + share * (b - blue)
     pores = (1.0 + paint.pores * (0.05 * fine[2] + 0.025 * middle[2])) * (0.45 + 0.55 * step(-0.004, 0.012, collar))
     red, green, blue = red * pores, green * pores, blue * pores
+    creased = 0.0
+    if paint.wrinkles > 0.02 and z > -0.07:
+        creased = paint.wrinkles * _wrinkles(paint, broad[3], side, y, z)
+        red, green, blue = red * (1.0 - 0.30 * creased), green * (1.0 - 0.42 * creased), blue * (1.0 - 0.45 * creased)
+    tone = 0.8 + 0.25 * fine[2]
+    grey = paint.grey * step(-0.9, 0.9, fine[1])
+    uneven = 0.22 * fine[0] * (1.0 - scalp) * step(0.0, 0.15, scalp)
+    rooted = 0.90 * step(0.12, 0.75, scalp + uneven)
+    red, green, blue = _hairy(red, green, blue, rooted, paint.hair, tone, grey)
     hairy = _brow(paint, volume, x, y, z)
     lash = abs(orbit - paint.eye_radius - 0.0007)
     hairy = max(hairy, paint.lashes * step(0.0014, 0.0002, lash) * (1.0 if y > -0.001 else 0.45))
-    uneven = 0.22 * fine[0] * (1.0 - scalp) * step(0.0, 0.15, scalp)
-    hairy = max(hairy, 0.90 * step(0.12, 0.75, scalp + uneven))
     stubble = beard * paint.beard_density
     hairy = max(hairy, (1.0 - lip) * step(0.0, 1.0, stubble) * (0.62 + 0.18 * fine[3]))
-    tone = 0.8 + 0.25 * fine[2]
-    grey = paint.grey * step(-0.9, 0.9, fine[1])
-    red += hairy * (tone * (paint.hair[0] + grey * (0.40 - paint.hair[0])) - red)
-    green += hairy * (tone * (paint.hair[1] + grey * (0.39 - paint.hair[1])) - green)
-    blue += hairy * (tone * (paint.hair[2] + grey * (0.38 - paint.hair[2])) - blue)
-    gloss = paint.shine * (0.7 + 0.9 * forehead + 1.1 * nose + 0.3 * cheek + 0.3 * middle[3]) * (1.0 - 0.75 * hairy)
+    red, green, blue = _hairy(red, green, blue, hairy, paint.natural, tone, grey)
+    gloss = paint.shine * (0.7 + 0.9 * forehead + 1.1 * nose + 0.3 * cheek + 0.3 * middle[3])
+    gloss *= (1.0 - 0.75 * max(hairy, rooted)) * (1.0 - 0.6 * creased)
     return red, green, blue, max(gloss, 0.0) + (0.05 + 0.10 * paint.lipstick) * lip, 15.0 + 14.0 * (nose + lip)
+
+
+@inline
+@single
+def _hairy(red, green, blue, share, colour, tone, grey):
+    """Skin under hair of a colour, `share` of which hides it and `grey` of which has lost its pigment."""
+    red += share * (tone * (colour[0] + grey * (0.40 - colour[0])) - red)
+    green += share * (tone * (colour[1] + grey * (0.39 - colour[1])) - green)
+    blue += share * (tone * (colour[2] + grey * (0.38 - colour[2])) - blue)
+    return red, green, blue
+
+
+@inline
+@single
+def _groove(distance, width):
+    """1 in a groove, falling off over its width on either side."""
+    return exp(-(distance / width) * (distance / width))
+
+
+@inline
+@single
+def _wrinkles(paint, wander, side, y, z):
+    """How deep the creases of old age are, 0 to 1: on the forehead, at the eyes, beside nose and mouth, on the neck."""
+    eye_x = side - _HALF_EYE_DISTANCE_M
+    rows = (y + 0.0035 * wander + 5.0 * side * side) / 0.0092
+    row = abs(rows - np.floor(rows) - 0.5) * 0.0092
+    crease = 0.55 * _groove(row, 0.0011) * step(0.022, 0.030, y) * step(0.062, 0.050, y) * step(0.046, 0.030, side)
+    crease = max(crease, 0.5 * _groove(side - 0.006, 0.0012) * step(0.001, 0.008, y) * step(0.026, 0.018, y))
+    fan = eye_x - 0.010
+    far = np.sqrt(fan * fan + y * y)
+    ray = np.arctan2(y + 0.001, fan) * 4.2 + 0.5 * wander
+    spread = step(0.006, 0.011, far) * step(0.026, 0.016, far) * step(0.0, 0.006, fan) * step(0.95, 0.6, abs(y / far))
+    crease = max(crease, 0.6 * spread * _groove(ray - np.floor(ray) - 0.5, 0.17))
+    under = np.sqrt(0.55 * eye_x * eye_x + (y + 0.002) * (y + 0.002)) - 0.0165 - 0.0012 * wander
+    crease = max(crease, 0.55 * _groove(under, 0.0014) * step(-0.003, -0.009, y) * step(0.022, 0.014, abs(eye_x)))
+    down = (-0.040 - y) / 0.042  # from the nose's wing to beside the mouth's corner
+    if -0.1 < down < 1.1:
+        fold = side - (0.0200 + 0.0125 * np.sqrt(max(down, 0.0)) + 0.0008 * wander)
+        crease = max(crease, 0.85 * _groove(fold, 0.0019) * step(-0.1, 0.15, down) * step(1.1, 0.75, down))
+    rings = (y + 0.35 * z + 0.003 * wander) / 0.017
+    ring = abs(rings - np.floor(rings) - 0.5) * 0.017
+    return max(crease, 0.5 * _groove(ring, 0.0016) * step(-0.125, -0.135, y) * step(-0.185, -0.17, y))
 
 
 @inline
@@ -174,7 +220,7 @@ def _lip(paint, side, y, z):
     arc = 1.0 - u * u
     top = paint.mouth_y + 0.0092 * arc - 0.0016 * exp(-((u / 0.18) ** 2)) + 0.0005
     bottom = paint.mouth_y - 0.0125 * arc
-    return step(top + 0.0006, top - 0.0006, y) * step(bottom - 0.0008, bottom + 0.0008, y)
+    return step(top + 0.0009, top - 0.0011, y) * step(bottom - 0.0013, bottom + 0.0011, y)
 
 
 @inline

@@ -185,8 +185,8 @@ def _profile(garment: Garment) -> _Profile | None:
         out = np.array([0.001, 0.001, 0.001, 0.0015, 0.0035, 0.0065, 0.0085, 0.0085, 0.006])
         return out, up, np.zeros(9), 0.0
     if garment.kind == "hoodie":
-        angle = np.linspace(-2.6, 2.2, 13)
-        return leaf * (1.0 - np.cos(angle - 0.6)) * 0.9, leaf * (0.35 + np.sin(angle - 0.6)), np.zeros(13), 0.0
+        angle = np.linspace(-2.6, 3.5, 16)
+        return leaf * (1.0 - np.cos(angle - 0.6)) * 0.9, leaf * (0.35 + np.sin(angle - 0.6)), np.zeros(16), 0.0
     return None
 
 

@@ -49,7 +49,7 @@ def grow_beard(hair: Hair, paint: Paint, body: Body, length_m: float, sample_m: 
         frizz=0.12, ragged=0.4,
     )  # fmt: skip
     nodes = lay_along(rng, body.field, guides, roots.points, choice, 5 if length_m < 0.012 else 9, lay)
-    root_colours, tip_colours = fibre_colours(rng, paint, choice, roots.rest)
+    root_colours, tip_colours = fibre_colours(rng, paint, paint.natural, choice, roots.rest)
     widths = (width * rng.uniform(0.7, 1.2, len(nodes))).astype(np.float32)
     return [Tress(nodes, widths, root_colours, tip_colours, BEARD, max(0.5 * length_m, 0.003), 0.6, 0.7)]
 
@@ -67,9 +67,11 @@ def grow_brows(hair: Hair, paint: Paint, body: Body, sample_m: float) -> list[Tr
     rng = np.random.default_rng([hair.seed, 4])
     tresses = []
     for kind, region, density, per_m2, length, width in (
-        (BROW, "brow", lambda at: _brow_density(paint, at), 800_000, 0.010, 0.00030),
-        (LASH, "lash", lambda at: _lash_density(paint, at), 900_000 * paint.lashes, 0.0085, 0.00026),
+        (BROW, "brow", lambda at: _brow_density(paint, at), 1_000_000, 0.0085, 0.00026),
+        (LASH, "lash", lambda at: _lash_density(paint, at), 1_300_000 * paint.lashes, 0.0070, 0.00020),
     ):
+        if kind == BROW and not hair.brow_strands:
+            continue
         drawn = max(width, 0.7 * sample_m)
         roots = sow(rng, region, per_m2 * width / drawn, body, density, np.ones(len(body.vertices)))
         if len(roots) < 2:
@@ -80,7 +82,7 @@ def grow_brows(hair: Hair, paint: Paint, body: Body, sample_m: float) -> list[Tr
         s = np.linspace(0, 1, 5)[None, :, None] * lengths[:, None, None]
         bend = combs if kind == BROW else np.array([0, 1.0, 0]) * np.sign(combs[:, 1:2])
         nodes = roots.points[:, None] + s * starts[:, None] + 30 * s**2 * bend[:, None]
-        root_colours, tip_colours = fibre_colours(rng, paint, np.arange(len(roots)), roots.rest)
+        root_colours, tip_colours = fibre_colours(rng, paint, paint.natural, np.arange(len(roots)), roots.rest)
         dark = 0.8 if kind == BROW else 0.35
         tresses.append(
             Tress(
@@ -125,4 +127,4 @@ def _lash_shape(
     upper = at.rest[:, 1] > 0
     combs = np.stack([18 * x, np.where(upper, 0.30, -0.45), np.full(len(at), 1.0)], -1)
     combs /= np.linalg.norm(combs, axis=1, keepdims=True)
-    return combs, length * np.where(upper, 1.0, 0.55) * rng.uniform(0.6, 1.0, len(at)), np.zeros(len(at))
+    return combs, length * np.where(upper, 1.0, 0.45) * rng.uniform(0.6, 1.0, len(at)), np.zeros(len(at))

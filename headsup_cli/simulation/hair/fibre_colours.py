@@ -23,7 +23,7 @@ def coloured(
     rest: Float[np.ndarray, "s 3"],
 ) -> Tress:
     """Strands of the scalp with the colours of their guides (`choice`) and their places."""
-    roots, tips = fibre_colours(rng, paint, choice, rest)
+    roots, tips = fibre_colours(rng, paint, paint.hair, choice, rest)
     return Tress(
         nodes=nodes,
         widths=(width * rng.uniform(0.75, 1.25, len(nodes))).astype(np.float32),
@@ -37,15 +37,19 @@ def coloured(
 
 
 def fibre_colours(
-    rng: np.random.Generator, paint: Paint, choice: Int[np.ndarray, " s"], rest: Float[np.ndarray, "s 3"]
+    rng: np.random.Generator,
+    paint: Paint,
+    colour: Float[np.ndarray, "3"],
+    choice: Int[np.ndarray, " s"],
+    rest: Float[np.ndarray, "s 3"],
 ) -> tuple[Float32[np.ndarray, "s 3"], Float32[np.ndarray, "s 3"]]:
-    """Colours at roots and tips: pigment absorbs (Beer and Lambert), more or less of it by strand and by lock.
+    """Colours at roots and tips of hair of a linear `colour`: pigment absorbs (Beer and Lambert), more or less of it by strand and by lock.
 
     Each strand stands for several hairs, a share of which is grey and has none; temples go grey first. Sun bleaches
     tips.
     """
     n = len(choice)
-    absorption = -np.log(np.clip(paint.hair, 1e-3, 0.75) / 0.75)
+    absorption = -np.log(np.clip(colour, 1e-3, 0.75) / 0.75)
     amount = np.exp(rng.normal(0, 0.12, choice.max() + 1)[choice] + rng.normal(0, 0.10, n))[:, None]
     temple = np.clip((np.abs(rest[:, 0]) - 0.03) / 0.05, 0, 1)
     turned = paint.grey * (0.7 + 0.6 * temple)

@@ -40,7 +40,7 @@ def grow_hair(
 
 def _grow_scalp(hair: Hair, paint: Paint, body: Body, sample_m: float, hidden_deg: HiddenDeg | None) -> list[Tress]:
     style, rng = STYLES[hair.style], np.random.default_rng([hair.seed, 1])
-    if style.strands == 0:
+    if not hair.has_strands:
         return []
     width = max(WIDTH_M, 1.5 * sample_m)
     anatomy = default_anatomy()

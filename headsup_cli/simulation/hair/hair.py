@@ -17,6 +17,7 @@ _HAIRLINE_AZIMUTH = np.array([0, 20, 40, 52, 64, 72, 80, 87, 96, 106, 116, 130, 
 _HAIRLINE_POLAR = np.array([56, 57, 62, 68, 80, 103, 117, 103, 97, 101, 115, 130, 138, 141.0])
 BeardShape = Literal["full", "goatee", "moustache"]
 BEARDS: tuple[BeardShape, ...] = ("full", "goatee", "moustache")
+_STUBBLE_M = 0.002  # shorter hair is painted on the scalp
 WHORL_DEG = 25.0  # polar angle of the whorl, at the back
 
 
@@ -43,6 +44,19 @@ class Hair:
     crown_loss_deg: float  # radius of the bare patch on the crown
     beard: BeardShape  # of the beard, where there is one
     seed: int
+    brow_strands: bool = True  # or brows are painted on the skin alone
+
+    @property
+    def root_cover(self) -> float:
+        """How much of the scalp the roots hide; all there is of hair too short for strands."""
+        if not STYLES[self.style].strands:
+            return 0.0
+        return 0.75 if self.has_strands else float(np.interp(self.length_m, [0.0005, _STUBBLE_M], [0.35, 1.0]))
+
+    @property
+    def has_strands(self) -> bool:
+        """Whether hair grows as strands on the scalp."""
+        return STYLES[self.style].strands > 0 and self.length_m >= _STUBBLE_M
 
 
 def sample_hair(rng: np.random.Generator, gender: float, age: float, african: float = 0.3, asian: float = 0.3) -> Hair:
@@ -82,6 +96,7 @@ def sample_hair(rng: np.random.Generator, gender: float, age: float, african: fl
         crown_loss_deg=rng.uniform(0, 30) if balding else 0.0,
         beard=BEARDS[rng.choice(len(BEARDS), p=[0.62, 0.26, 0.12])],
         seed=int(rng.integers(2**31)),
+        brow_strands=bool(rng.spawn(1)[0].random() < 0.85),
     )
 
 
@@ -148,5 +163,4 @@ def scalp_mask(hair: Hair, anatomy: Anatomy) -> Float32[np.ndarray, " v"]:
     """How much hair roots colour the template's skin, 0 to 1, within the strands' hairline, which hides its edge."""
     azimuth, polar = anatomy.scalp_azimuth_deg, anatomy.scalp_polar_deg
     inside = scalp_density(hair, azimuth, polar + 3.0, anatomy.rest)
-    strength = 0.75 if STYLES[hair.style].strands else 0.0
-    return (strength * inside * (1 - anatomy.ear) * anatomy.skin).astype(np.float32)
+    return (hair.root_cover * inside * (1 - anatomy.ear) * anatomy.skin).astype(np.float32)

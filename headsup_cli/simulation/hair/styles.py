@@ -43,10 +43,10 @@ class Style:
 
 
 STYLES: dict[HairStyle, Style] = {
-    "bald": Style("whorl", (0.0, 0.0), strands=0, weights=(7.0, 0.7, 0.0)),
+    "bald": Style("whorl", (0.0, 0.0), strands=0, weights=(9.0, 1.2, 0.0)),
     "shaved": Style(
-        "whorl", (0.003, 0.008), (0.5, 1.0), thickness_m=(0.003, 0.005), lift=(0.8, 1.1), gravity=0.0, cling=0.0,
-        wave_m=(0.0, 0.0), clump=(0.0, 0.0), locks=500, strands=15000, nodes=3, weights=(13.0, 1.5, 8.0),
+        "whorl", (0.0005, 0.007), (0.5, 1.0), thickness_m=(0.003, 0.005), lift=(0.8, 1.1), gravity=0.0, cling=0.0,
+        wave_m=(0.0, 0.0), clump=(0.0, 0.0), locks=500, strands=15000, nodes=3, weights=(17.0, 2.0, 8.0),
     ),
     "short": Style(
         "whorl", (0.022, 0.045), (0.3, 0.8), thickness_m=(0.007, 0.016), lift=(0.5, 0.9), hold_m=(0.1, 0.2),
