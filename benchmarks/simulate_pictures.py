@@ -35,10 +35,12 @@ def turntable(azimuths_deg: tuple[float, ...], width: int, height: int) -> Camer
     return Cameras(pose, torch.from_numpy(K).repeat(len(angle), 1, 1), width, height)
 
 
-def strip(seed: int, cameras: Cameras, pattern_share: float, departure: float) -> Float32[np.ndarray, "h cw 3"]:
+def strip(
+    seed: int, cameras: Cameras, pattern_share: float, departure: float, scan_share: float = 0.0
+) -> Float32[np.ndarray, "h cw 3"]:
     """One person from every camera, side by side."""
     rng = np.random.default_rng([seed, 0])
-    person = sample_person(rng, pattern_share, departure)
+    person = sample_person(rng, pattern_share, departure, scan_share)
     vertices = posed_vertices(person, sample_expression(rng) if seed % 2 else {})
     mesh = lit_mesh(person, vertices, sample_lamps(rng), sample_footprint_m(cameras, SUPERSAMPLING))
     rgb, alpha = render_mesh(mesh, person.paint, cameras, SUPERSAMPLING, np.ones((len(cameras), 3)))
@@ -95,13 +97,13 @@ def truths(seed: int) -> Float32[np.ndarray, "h W 3"]:
 
 
 def main() -> None:
-    views = turntable((0.0, 50.0, -90.0, 180.0), 90, 120)
+    views = turntable((0.0, 50.0, -90.0, 180.0), 105, 140)
     people = [strip(seed, views, pattern_share=0.0, departure=0.4) for seed in range(100, 140)]
-    write_image(IMAGES / "simulate_people.png", to_8bit(sheet(people, 4)))
+    write_image(IMAGES / "simulate_people.jpg", to_8bit(sheet(people, 4)), jpeg_quality=85)
     pair = turntable((20.0, 160.0), 90, 120)
-    training = [strip(seed, pair, pattern_share=0.4, departure=1.0) for seed in range(200, 216)]
-    write_image(IMAGES / "simulate_training.png", to_8bit(sheet(training, 8)))
-    write_image(IMAGES / "simulate_presets.png", to_8bit(presets(104)))
+    training = [strip(seed, pair, pattern_share=0.4, departure=1.0, scan_share=0.3) for seed in range(200, 216)]
+    write_image(IMAGES / "simulate_training.jpg", to_8bit(sheet(training, 8)), jpeg_quality=85)
+    write_image(IMAGES / "simulate_presets.jpg", to_8bit(presets(104)), jpeg_quality=85)
     write_image(IMAGES / "simulate_truth.png", to_8bit(truths(104)))
 
 

@@ -33,7 +33,7 @@ from headsup_cli.simulation.dress.cutting import compacted, split
 from headsup_cli.simulation.hair.body_field import Cover
 from headsup_cli.simulation.hair.facial_hair import grow_beard
 from headsup_cli.simulation.hair.growth import grow_hair
-from headsup_cli.simulation.hair.hair import Hair, beard_density, sample_hair, scalp_mask
+from headsup_cli.simulation.hair.hair import Hair, beard_density, sample_hair, scalp_mask, shorn
 from headsup_cli.simulation.hair.light import lit_strands, shine_through
 from headsup_cli.simulation.hair.roots import measured_body
 from headsup_cli.simulation.noise import noise_at
@@ -66,14 +66,36 @@ class Person:
     offset: Float[np.ndarray, "3"]  # into the noise
 
 
-def sample_person(rng: np.random.Generator, pattern_share: float = 0.0, departure: float = 0.4) -> Person:
+def sample_person(
+    rng: np.random.Generator, pattern_share: float = 0.0, departure: float = 0.4, scan_share: float = 0.0
+) -> Person:
     """Draw a person.
 
     Args:
         rng: Source of all randomness.
         pattern_share: Chance that random patterns cover the skin.
         departure: How far the shape leaves what anny can express, see `neutral_vertices`.
+        scan_share: Chance that the person is as scans and models of heads come: without a strand of hair on the scalp,
+            hair and brows painted if there are any, mostly bare.
     """
+    person, own = _sample_any_person(rng, pattern_share, departure), rng.spawn(1)[0]
+    return _as_scanned(own, person) if own.random() < scan_share else person
+
+
+def _as_scanned(rng: np.random.Generator, person: Person) -> Person:
+    bare = rng.random() < 0.7
+    garment = replace(person.garment, kind="none", thickness_m=0.0, rib_m=0.0, collar_m=0.0)
+    return replace(
+        person,
+        hair=shorn(rng, person.hair),
+        beard_m=0.0,  # stubble is painted
+        garment=garment if bare else person.garment,
+        paint=person.paint._replace(collar_y=-1.0, hem=0.0) if bare else person.paint,
+        accessories=replace(person.accessories, rims="none", earrings="none", headwear="none"),
+    )
+
+
+def _sample_any_person(rng: np.random.Generator, pattern_share: float, departure: float) -> Person:
     anatomy = default_anatomy()
     identity = sample_identity(rng)
     ancestry = identity.ancestry

@@ -64,6 +64,7 @@ def training_sample(
     pattern_share: float = 0.4,
     departure: float = 1.0,
     bust_share: float = 0.0,
+    scan_share: float = 0.15,
 ) -> TrainingSample:
     """Simulate one person; a pure function of its arguments, whatever the number of threads or processes.
 
@@ -81,10 +82,14 @@ def training_sample(
         pattern_share: Chance of random patterns on the skin, see `sample_person`.
         departure: How far shapes leave what anny can express, see `sample_person`.
         bust_share: Chance that the person ends in a slanting cut through chest or neck, as scans and busts do.
+        scan_share: Chance that the person is as scans of heads come, see `sample_person`; half close their eyes.
     """
     rng = np.random.default_rng([seed, 0x4EAD5])
-    person = sample_person(rng, pattern_share, departure)
-    vertices = posed_vertices(person, sample_expression(rng) if rng.random() < 0.7 else {})
+    person = sample_person(rng, pattern_share, departure, scan_share)
+    expression = sample_expression(rng) if rng.random() < 0.7 else {}
+    if not person.hair.brow_strands and rng.spawn(1)[0].random() < 0.5:  # nobody can look into a scanner for long
+        expression |= {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0, "eyeWideLeft": 0.0, "eyeWideRight": 0.0}
+    vertices = posed_vertices(person, expression)
     drawn = _mild_faults(rng)
     faults = drawn if faults is None else faults
     lamps = hardened(sample_lamps(rng), faults.light)

@@ -6,7 +6,7 @@ from headsup_cli.simulation.body.anatomy import CLOTHES, EARRING, EYE, GLASSES, 
 from headsup_cli.simulation.compilation import inline, kernel
 from headsup_cli.simulation.drawing.single_precision_kernels import exp, single
 from headsup_cli.simulation.drawing.strand_kernels import HIGHLIGHTS, strand_colour
-from headsup_cli.simulation.drawing.surface_kernels import cheeks_inside, cloth, eye, skin, teeth, tongue
+from headsup_cli.simulation.drawing.surface_kernels import cheeks_inside, cloth, eye, skin, step, teeth, tongue
 
 _CARRIED = 16  # numbers at every vertex, `LitMesh.columns`
 _LUT_SIZE = 4096
@@ -114,8 +114,11 @@ def _fragment(here, part, highlights, highlight_colours, paint, volume, cx, cy, 
     inverse = 1.0 / np.sqrt(vx * vx + vy * vy + vz * vz)
     vx, vy, vz = vx * inverse, vy * inverse, vz * inverse
     length = np.sqrt(nx * nx + ny * ny + nz * nz) + 1e-9
-    grazing = 1.0 - min(abs(nx * vx + ny * vy + nz * vz) / length, 1.0)
-    shine *= here[14] * (1.0 + 4.0 * grazing * grazing * grazing * grazing)
+    facing = (nx * vx + ny * vy + nz * vz) / length
+    inside = step(-0.1, -0.4, facing)  # of a bust or a sleeve that is cut open
+    red, green, blue = red * (1.0 - 0.6 * inside), green * (1.0 - 0.65 * inside), blue * (1.0 - 0.65 * inside)
+    grazing = 1.0 - min(abs(facing), 1.0)
+    shine *= (1.0 - inside) * here[14] * (1.0 + 4.0 * grazing * grazing * grazing * grazing)
     for lamp in range(HIGHLIGHTS):
         # Blinn's half-way vector between the lamp and the eye; cosine^power as a Gaussian.
         hx, hy, hz = highlights[lamp, 0] + vx, highlights[lamp, 1] + vy, highlights[lamp, 2] + vz

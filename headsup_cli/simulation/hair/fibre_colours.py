@@ -43,10 +43,10 @@ def fibre_colours(
     choice: Int[np.ndarray, " s"],
     rest: Float[np.ndarray, "s 3"],
 ) -> tuple[Float32[np.ndarray, "s 3"], Float32[np.ndarray, "s 3"]]:
-    """Colours at roots and tips of hair of a linear `colour`: pigment absorbs (Beer and Lambert), more or less of it by strand and by lock.
+    """Colours at roots and tips of hair of a linear `colour`.
 
-    Each strand stands for several hairs, a share of which is grey and has none; temples go grey first. Sun bleaches
-    tips.
+    Pigment absorbs (Beer and Lambert), more or less of it by strand and by lock. Each strand stands for several hairs,
+    a share of which is grey and has none; temples go grey first. Sun bleaches tips.
     """
     n = len(choice)
     absorption = -np.log(np.clip(colour, 1e-3, 0.75) / 0.75)

@@ -94,6 +94,9 @@ def _comb_scalp(
     starts, flow = _starts(hair, at, combs), _flow_of(hair, body)
     guides = comb_guides(body.field, at.points, starts, combs, lengths, layers, floors, flow)
     astray = _before_eyes(guides, body)  # what still falls over the face is cut above the brows
+    if style.combing in ("parting", "back"):  # and single locks on the forehead are cut short
+        loose = _on_forehead(guides, body)
+        lengths, astray = np.where(loose, np.minimum(lengths, 0.03 * body.scale), lengths), astray | loose
     above = np.full(len(at), body.landmarks["brow_middle_left"][1] + 0.008 * body.scale + hair.wave_m)
     cut = comb_guides(
         body.field, at.points[astray], starts[astray], combs[astray], lengths[astray], layers[astray], above[astray],
@@ -146,6 +149,13 @@ def _before_eyes(guides: Guides, body: Body) -> Bool[np.ndarray, " m"]:
     x, y, z = np.moveaxis(guides.paths, -1, 0)
     half, _, depth = _face(body)
     return ((np.abs(x) < half - 0.006) & (y < body.landmarks["brow_middle_left"][1]) & (z > depth)).any(1)
+
+
+def _on_forehead(guides: Guides, body: Body) -> Bool[np.ndarray, " m"]:
+    """Guides that pass over the middle of the forehead."""
+    x, y, z = np.moveaxis(guides.paths, -1, 0)
+    half, top, depth = _face(body)
+    return ((np.abs(x) < 0.85 * half) & (y < top - 0.004) & (z > depth)).any(1)
 
 
 def _over_brow(at: Roots) -> Bool[np.ndarray, " n"]:

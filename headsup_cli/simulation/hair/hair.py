@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -98,6 +98,12 @@ def sample_hair(rng: np.random.Generator, gender: float, age: float, african: fl
         seed=int(rng.integers(2**31)),
         brow_strands=bool(rng.spawn(1)[0].random() < 0.85),
     )
+
+
+def shorn(rng: np.random.Generator, hair: Hair) -> Hair:
+    """The head without a strand: bald, or with hair that is painted on it, as the brows are."""
+    hair = replace(hair, style="bald", brow_strands=False)
+    return hair if rng.random() < 0.45 else replace(hair, style="shaved", length_m=rng.uniform(0.0005, _STUBBLE_M))
 
 
 def _sample_style(rng: np.random.Generator, male: bool, age: float, african: float, asian: float) -> HairStyle:

@@ -5,7 +5,17 @@ import pytest
 import torch
 
 from headsup_cli.cameras.camera import Cameras
-from headsup_cli.simulation.body.anatomy import CLOTHES, EARRING, GLASSES, HAT, LENS, SCARF, SKIN, default_anatomy
+from headsup_cli.simulation.body.anatomy import (
+    CLOTHES,
+    EARRING,
+    GLASSES,
+    HAT,
+    LENS,
+    SCARF,
+    SKIN,
+    default_anatomy,
+    vertex_normals,
+)
 from headsup_cli.simulation.drawing.lighting import sample_lamps
 from headsup_cli.simulation.drawing.shading import render_mesh
 from headsup_cli.simulation.dress.accessories import hair_hidden_deg, sample_accessories, wear
@@ -118,6 +128,21 @@ def test_clothes_lie_on_the_skin_below_their_edge(bald, kind):
     assert cloth.below.min() >= 0
     assert (garment.height(cloth.rest) < 0.02 + 1.7 * garment.collar_m).all()  # but for collars
     assert cloth.vertices[:, 1].max() < vertices[AnnySource.shared().mesh.landmarks["nose_base"], 1]
+
+
+@pytest.mark.parametrize("kind", ["polo", "shirt", "hoodie", "turtleneck"])
+def test_collars_face_whoever_looks_on(bald, kind):
+    _, vertices = bald
+    anatomy = default_anatomy()
+    seeds = (np.random.default_rng([seed, 3]) for seed in range(400))
+    garment = next(g for g in (sample_garment(rng, 0.5) for rng in seeds) if g.kind == kind)
+    cloth = dress(garment, vertices, anatomy.rest, anatomy.faces[anatomy.part == SKIN])
+    collar = garment.height(cloth.rest) > 0.003
+    outwards = (cloth.vertices[collar] - cloth.vertices[collar].mean(0)) * [1, 0, 1]
+    radius, turn = np.linalg.norm(outwards, axis=1), np.round(5 * np.arctan2(outwards[:, 0], outwards[:, 2]))
+    outside = [radius[i] >= np.quantile(radius[turn == turn[i]], 0.9) for i in range(len(radius))]
+    normals = vertex_normals(cloth.vertices, cloth.faces)[collar]
+    assert ((normals * outwards).sum(1)[outside] > 0).all()
 
 
 def test_clear_lenses_show_the_eyes_and_dark_ones_hide_them(bald):

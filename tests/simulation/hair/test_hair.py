@@ -12,7 +12,7 @@ from headsup_cli.simulation.drawing.lighting import sample_lamps
 from headsup_cli.simulation.drawing.strands import BEARD, BROW, LASH, SCALP, Strands, merge_strands
 from headsup_cli.simulation.hair.facial_hair import grow_beard
 from headsup_cli.simulation.hair.growth import grow_hair
-from headsup_cli.simulation.hair.hair import beard_density, hairline_deg, sample_hair, scalp_density, scalp_mask
+from headsup_cli.simulation.hair.hair import beard_density, hairline_deg, sample_hair, scalp_density, scalp_mask, shorn
 from headsup_cli.simulation.hair.light import lit_strands, shine_through
 from headsup_cli.simulation.hair.light_kernels import share_at
 from headsup_cli.simulation.hair.roots import measured_body
@@ -32,7 +32,8 @@ def hairs():
     rng, found = np.random.default_rng(2), {}
     for draw in range(3000):
         hair = sample_hair(rng, gender=float(draw % 2), age=0.45 + 0.2 * (draw % 3))
-        found.setdefault(hair.style, hair)
+        if hair.has_strands or hair.style == "bald":
+            found.setdefault(hair.style, replace(hair, brow_strands=True))
     return found
 
 
@@ -99,6 +100,24 @@ def test_hair_leaves_the_eyes_free_and_ends_with_the_bust(style, hairs, body, pa
         away = nodes - bust.landmarks[f"pupil_{side}"]
         assert ((np.abs(away[:, 0]) < 0.010) & (np.abs(away[:, 1]) < 0.006) & (away[:, 2] > 0)).mean() < 0.0005
     assert nodes[:, 1].min() > bust.bottom_y(np.zeros(1))[0] - 0.03
+
+
+def test_a_shorn_head_is_bald_or_painted(hairs, body, paint):
+    anatomy, rng, covers = default_anatomy(), np.random.default_rng(4), []
+    for _ in range(12):
+        hair = shorn(rng, hairs["long"])
+        assert {tress.kind for tress in grow_hair(hair, paint, body, COARSE_M)} == {LASH}
+        covers.append(float(scalp_mask(hair, anatomy).max()))
+    assert min(covers) == 0
+    assert max(covers) > 0.8
+
+
+def test_no_lock_lies_on_the_forehead_of_combed_hair(hairs, body, paint):
+    for style in ("parted", "bob", "swept"):
+        (scalp,) = (t for t in grow_hair(hairs[style], paint, body, COARSE_M) if t.kind == SCALP)
+        x, y, z = np.moveaxis(scalp.nodes - body.landmarks["brow_middle_left"], -1, 0)
+        middle = np.abs(x + body.landmarks["brow_middle_left"][0]) < 0.02
+        assert (middle & (np.abs(y - 0.008) < 0.010) & (z > -0.03)).mean() < 0.001
 
 
 def test_hair_is_the_same_every_time_and_follows_the_body(hairs, body, paint):
