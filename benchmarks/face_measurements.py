@@ -14,10 +14,8 @@ DEPARTURE = 0.4  # as in `simulate_subject`
 
 # Mean and standard deviation in millimetres of men and of women. NIOSH: Zhuang and Bradtmiller, "Head-and-face
 # anthropometric survey of U.S. respirator users", J. Occup. Environ. Hyg. 2(11), 2005, 3997 people, weighted to the
-# population; checked against figures by sex and origin from its public table (CDC RD-10130-2020-0), whose mixture of 0.7
-# White, 0.12 Black, 0.12 Hispanic and 0.06 others comes within 0.2 mm of all that is here. ANSUR II: Gordon et al., "2012
-# anthropometric survey of U.S. Army personnel", Natick TR-15/007, 2014, 6068 people; checked against figures that were
-# computed from its public files.
+# population. ANSUR II: Gordon et al., "2012 anthropometric survey of U.S. Army personnel", Natick TR-15/007, 2014, 6068
+# people. docs/simulate.md says how these figures were checked.
 PUBLISHED: dict[str, tuple[tuple[float, float], tuple[float, float], str]] = {
     "interpupillary_breadth": ((64.5, 3.6), (61.9, 3.5), "NIOSH"),
     "menton_sellion_length": ((122.7, 7.0), (113.4, 6.1), "NIOSH"),

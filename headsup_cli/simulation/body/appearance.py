@@ -257,7 +257,8 @@ def _hair_colours(rng: np.random.Generator, melanin: float) -> dict[str, Float32
         dark, red = own.uniform(0.1, 0.4), own.uniform(0.7, 1.2)
     absorption = dark * 3.4 * np.array([0.95, 1.30, 1.70]) + (0.12 + red) * np.array([0.1, 0.9, 1.9])
     natural = 0.006 + 0.74 * np.exp(-absorption)
-    return {"hair": np.float32(natural if dyed is None else dyed), "natural": np.float32(natural)}
+    scalp = natural if dyed is None else dyed
+    return {"hair": scalp.astype(np.float32), "natural": natural.astype(np.float32)}
 
 
 def _iris(rng: np.random.Generator, melanin: float) -> Float32[np.ndarray, "3"]:

@@ -45,7 +45,7 @@ def sample_lamps(rng: np.random.Generator) -> Lamps:
     if setup == "flat":
         power = np.ones(LAMPS)
     colours = power[:, None] * tint * np.exp(rng.normal(0, 0.03, (LAMPS, 3)) + rng.normal(0, 0.035, 3))
-    exposure = 0.75 * 2 ** rng.uniform(0, 1)
+    exposure = 0.85 * 1.75 ** rng.uniform(0, 1)
     # What a face turned to the front and one turned half to the side would receive.
     facing = np.clip(directions @ np.array([[0, 0, 1], [0.6, 0.3, 0.74], [-0.6, 0.3, 0.74]]).T, 0, None).max(1)
     colours *= exposure * 0.98 / (power * facing).sum()

@@ -152,20 +152,30 @@ def skin(paint, volume, x, y, z, scalp, beard, collar):
     if paint.wrinkles > 0.02 and z > -0.07:
         creased = paint.wrinkles * _wrinkles(paint, broad[3], side, y, z)
         red, green, blue = red * (1.0 - 0.30 * creased), green * (1.0 - 0.42 * creased), blue * (1.0 - 0.45 * creased)
+    stubble = (1.0 - lip) * beard * paint.beard_density
+    red, green, blue, hairy = _hairs(paint, volume, x, y, z, orbit, scalp, stubble, fine, red, green, blue)
+    gloss = paint.shine * (0.7 + 0.9 * forehead + 1.1 * nose + 0.3 * cheek + 0.3 * middle[3])
+    gloss *= (1.0 - 0.75 * hairy) * (1.0 - 0.6 * creased)
+    return red, green, blue, max(gloss, 0.0) + (0.05 + 0.10 * paint.lipstick) * lip, 15.0 + 14.0 * (nose + lip)
+
+
+@inline
+@single
+def _hairs(paint, volume, x, y, z, orbit, scalp, stubble, fine, red, green, blue):
+    """Skin with the roots of the scalp's hair, with brows, lashes and stubble; and how much of it they hide."""
     tone = 0.8 + 0.25 * fine[2]
     grey = paint.grey * step(-0.9, 0.9, fine[1])
-    uneven = 0.22 * fine[0] * (1.0 - scalp) * step(0.0, 0.15, scalp)
-    rooted = 0.90 * step(0.12, 0.75, scalp + uneven)
-    red, green, blue = _hairy(red, green, blue, rooted, paint.hair, tone, grey)
-    hairy = _brow(paint, volume, x, y, z)
+    rooted = 0.0
+    if scalp > 0.0:
+        uneven = 0.22 * fine[0] * (1.0 - scalp) * step(0.0, 0.15, scalp)
+        rooted = 0.90 * step(0.12, 0.75, scalp + uneven)
+        red, green, blue = _hairy(red, green, blue, rooted, paint.hair, tone, grey)
     lash = abs(orbit - paint.eye_radius - 0.0007)
-    hairy = max(hairy, paint.lashes * step(0.0014, 0.0002, lash) * (1.0 if y > -0.001 else 0.45))
-    stubble = beard * paint.beard_density
-    hairy = max(hairy, (1.0 - lip) * step(0.0, 1.0, stubble) * (0.62 + 0.18 * fine[3]))
-    red, green, blue = _hairy(red, green, blue, hairy, paint.natural, tone, grey)
-    gloss = paint.shine * (0.7 + 0.9 * forehead + 1.1 * nose + 0.3 * cheek + 0.3 * middle[3])
-    gloss *= (1.0 - 0.75 * max(hairy, rooted)) * (1.0 - 0.6 * creased)
-    return red, green, blue, max(gloss, 0.0) + (0.05 + 0.10 * paint.lipstick) * lip, 15.0 + 14.0 * (nose + lip)
+    hairy = paint.lashes * step(0.0014, 0.0002, lash) * (1.0 if y > -0.001 else 0.45)
+    hairy = max(max(hairy, _brow(paint, volume, x, y, z)), step(0.0, 1.0, stubble) * (0.62 + 0.18 * fine[3]))
+    if hairy > 0.0:
+        red, green, blue = _hairy(red, green, blue, hairy, paint.natural, tone, grey)
+    return red, green, blue, max(hairy, rooted)
 
 
 @inline
