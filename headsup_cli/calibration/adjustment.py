@@ -227,7 +227,7 @@ def _by_ideal(camera: RigCamera, ideal: Float64[np.ndarray, "n 2"]) -> Float64[n
 
 def _by_distortion(camera: RigCamera, ideal: Float64[np.ndarray, "n 2"]) -> Float64[np.ndarray, "n 2 2"]:
     here = camera.project(ideal)
-    bent = [_stepped_camera(camera, np.eye(2)[k] * _DIFFERENCE, ("distortion",)) for k in range(2)]
+    bent = [stepped_camera(camera, np.eye(2)[k] * _DIFFERENCE, ("distortion",)) for k in range(2)]
     return np.stack([(other.project(ideal) - here) / _DIFFERENCE for other in bent], -1)
 
 
@@ -268,12 +268,20 @@ def _stepped(
     free: Mapping[int, Sequence[Freedom]],
 ) -> list[RigCamera]:
     return [
-        _stepped_camera(camera, steps[index], free[index]) if index in steps else camera
+        stepped_camera(camera, steps[index], free[index]) if index in steps else camera
         for index, camera in enumerate(cameras)
     ]
 
 
-def _stepped_camera(camera: RigCamera, step: Float64[np.ndarray, " k"], names: Sequence[Freedom]) -> RigCamera:
+def stepped_camera(camera: RigCamera, step: Float64[np.ndarray, " k"], names: Sequence[Freedom]) -> RigCamera:
+    """A camera changed in its named parameters.
+
+    Args:
+        camera: Before.
+        step: Rotation in radians (camera axes), centre in metres (rig's world), logarithm of the focal length,
+            principal point in pixels, the first two distortion coefficients; those that are named, in their order.
+        names: What changes.
+    """
     K, pose, centre, lens = camera.K.copy(), camera.cam_from_rig.copy(), camera.centre, camera.lens
     parts = np.split(step, np.cumsum([_SIZES[name] for name in names])[:-1])
     for name, part in zip(names, parts, strict=True):

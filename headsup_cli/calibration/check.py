@@ -9,12 +9,19 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float64, UInt8
+from jaxtyping import Float32, Float64, UInt8
 
 from headsup_cli.calibration.adjustment import Adjusted, adjust
-from headsup_cli.calibration.diagnosis import Diagnosis, diagnose
+from headsup_cli.calibration.diagnosis import Diagnosis, diagnose, diagnosis_by_outline
 from headsup_cli.calibration.features import Features, detect_features
 from headsup_cli.calibration.matching import match_pictures
+from headsup_cli.calibration.outline_suspects import (
+    FLOOR,
+    LEAST_CAMERAS,
+    OutlineSuspects,
+    find_outline_suspects,
+)
+from headsup_cli.calibration.outlines import UNITS, Outline, OutlineRig, outline_of
 from headsup_cli.calibration.readings import ReadingFit, best_reading, fit_origin
 from headsup_cli.calibration.sanity import Finding, by_camera, check_cameras, check_units
 from headsup_cli.calibration.suspects import Suspects, find_suspects, in_front
@@ -109,17 +116,21 @@ def check_calibration(
     """
     times = StageTimes()
     with times.stage("features and matches"):
-        parts = [find_tracks(dump, dump.frames[name], list(cameras.values()), subject_from_plate) for name in frames]
-        tracks = concatenate([*parts, *([board_tracks] if board_tracks is not None else [])])
+        seen = [look(dump, dump.frames[name], list(cameras.values()), subject_from_plate) for name in frames]
+        tracks = concatenate([*(s.tracks for s in seen), *([board_tracks] if board_tracks is not None else [])])
     missing = {name.split("/", 1)[1]: why for name, why in dump.left_out.items() if name.split("/", 1)[0] in frames}
     with times.stage("comparing"):
-        return judge_tracks(tracks, cameras, source=dump.path, frame=frames[0], known=known, missing=missing)
+        outlines = seen[0].outlines
+        return judge(
+            tracks, cameras, outlines=outlines, source=dump.path, frame=frames[0], known=known, missing=missing
+        )
 
 
-def judge_tracks(
+def judge(
     tracks: Tracks,
     cameras: Mapping[str, RigCamera],
     *,
+    outlines: Sequence[Outline | None] = (),
     source: object = "pictures",
     frame: str = "",
     known: Sequence[Finding] = (),
@@ -130,15 +141,16 @@ def judge_tracks(
     Args:
         tracks: What was seen, camera indices in the order of `cameras`.
         cameras: The calibration.
+        outlines: Of the subject at one moment, by camera, for those that points do not settle.
         source: What errors name.
         frame: The moment that the tracks are from.
         known: What was found already.
         missing: Why cameras have no picture, by id.
 
     Raises:
-        InputError: No point was seen twice.
+        InputError: No point was seen twice, and there are no outlines.
     """
-    if not len(tracks.point):
+    if not len(tracks.point) and sum(outline is not None for outline in outlines) < LEAST_CAMERAS:
         raise InputError(
             source, found="pictures that have nothing in common", expected="overlapping views of one subject",
             remedy="check that they are of one moment; plain surfaces need some texture, such as a patterned cloth",
@@ -148,26 +160,34 @@ def judge_tracks(
     rig = [reading.reading.read(camera) for camera in given]
     suspects = find_suspects(tracks, rig)
     diagnoses = {i: diagnose(tracks, suspects.cameras, rig, i) for i in suspects.wrong}
-    named = by_camera([*known, *check_cameras(rig)])
     corrected = [diagnoses[i].camera if i in diagnoses else camera for i, camera in enumerate(suspects.cameras)]
+    by_outline = _judge_outlines(outlines, corrected, suspects)
+    for i, correction in by_outline.wrong.items():
+        diagnoses[i] = diagnosis_by_outline(correction, rig, i)
+        corrected[i] = correction.camera
+    named = by_camera([*known, *check_cameras(rig)])
     settled = adjust(tracks, corrected, in_front(triangulate(tracks, corrected), corrected), {}, iterations=8)
     reports = [
         _camera_report(
-            tracks, i, camera, corrected, settled, suspects.moved_px.get(i), diagnoses.get(i),
-            named.get(camera.id, []), (missing or {}).get(camera.id),
+            tracks, i, corrected, settled,
+            _Evidence(
+                camera, suspects.moved_px.get(i), diagnoses.get(i), named.get(camera.id, []),
+                (missing or {}).get(camera.id), by_outline, i < len(outlines) and outlines[i] is not None,
+            ),
         )
         for i, camera in enumerate(rig)
     ]  # fmt: skip
-    order = {index: rank for rank, index in enumerate(suspects.wrong)}
+    wrong = [*suspects.wrong, *by_outline.wrong]
+    order = {index: rank for rank, index in enumerate(wrong)}
     severity = {"failed": 0, "warning": 1, "unchecked": 2, "ok": 3}
     worst_first = sorted(
         range(len(rig)),
         key=lambda i: (severity[reports[i].status], order.get(i, len(rig)), -(reports[i].moved_px or 0.0)),
     )
-    right = ~np.isin(tracks.camera, suspects.wrong)
+    right = ~np.isin(tracks.camera, wrong)
     return CheckResult(
         cameras=[reports[i] for i in worst_first],
-        rig=_rig_findings(tracks, rig, suspects, reading, given_reading),
+        rig=_rig_findings(tracks, rig, corrected, reports, reading, given_reading),
         reading=reading,
         given_reading=given_reading,
         given={c.id: c for c in rig},
@@ -222,9 +242,15 @@ def with_picture_sizes(
     return fitted, findings
 
 
-def find_tracks(
-    dump: RigDump, frame: RigFrame, rig: Sequence[RigCamera], subject_from_plate: SubjectFromPlate
-) -> Tracks:
+@dataclass(frozen=True)
+class Seen:
+    """What the pictures of one moment show."""
+
+    tracks: Tracks
+    outlines: list[Outline | None]  # of the subject, by camera
+
+
+def look(dump: RigDump, frame: RigFrame, rig: Sequence[RigCamera], subject_from_plate: SubjectFromPlate) -> Seen:
     """Find what the cameras saw in common at one moment.
 
     Args:
@@ -235,10 +261,14 @@ def find_tracks(
     """
     index = {camera.id: i for i, camera in enumerate(rig)}
     names = [name for name in frame.images if name in index]
+    outlines: list[Outline | None] = [None] * len(rig)
 
     def features(name: str) -> Features:
         picture = read_picture(frame.images[name])
-        return detect_features(picture, _subject(dump, frame, name, picture, subject_from_plate))
+        subject = _subject(dump, frame, name, picture, subject_from_plate)
+        if subject is not None:
+            outlines[index[name]] = outline_of(subject, rig[index[name]])
+        return detect_features(picture, None if subject is None else subject > 0.5)
 
     with ThreadPoolExecutor(_PICTURE_THREADS) as pool:
         found = list(progress(pool.map(features, names), "finding features", len(names)))
@@ -248,17 +278,32 @@ def find_tracks(
         for camera, f in zip(cameras, found, strict=True)
     ]
     matches = match_pictures(found, flattened, _neighbours(cameras))
-    return join_matches([index[name] for name in names], found, matches)
+    return Seen(join_matches([index[name] for name in names], found, matches), outlines)
 
 
 def _subject(
     dump: RigDump, frame: RigFrame, name: str, picture: Picture8, subject_from_plate: SubjectFromPlate
-) -> Bool[np.ndarray, "h w"] | None:
+) -> Float32[np.ndarray, "h w"] | None:
+    """Coverage, 0 to 1, where a mask or a clean plate tells it."""
     if name in frame.masks:
-        return read_mask_picture(frame.masks[name]) > 0.5
+        return read_mask_picture(frame.masks[name])
     if name in dump.backgrounds:
-        return subject_from_plate(picture, read_picture(dump.backgrounds[name])) > 127
+        return subject_from_plate(picture, read_picture(dump.backgrounds[name])).astype(np.float32) / 255
     return None
+
+
+def _judge_outlines(
+    outlines: Sequence[Outline | None], cameras: Sequence[RigCamera], suspects: Suspects
+) -> OutlineSuspects:
+    """Ask the outlines about the cameras that points leave open."""
+    if sum(outline is not None for outline in outlines) < LEAST_CAMERAS:
+        return OutlineSuspects({}, {}, [])
+    sure = {
+        i for i, moved in suspects.moved_px.items()
+        if i in suspects.wrong or moved < FLOOR * max(cameras[i].width, cameras[i].height) / UNITS
+    }  # fmt: skip
+    asked = [i for i in range(len(cameras)) if i not in sure]
+    return find_outline_suspects(OutlineRig(outlines), cameras, asked)
 
 
 def _neighbours(cameras: Sequence[RigCamera]) -> set[tuple[int, int]]:
@@ -268,7 +313,12 @@ def _neighbours(cameras: Sequence[RigCamera]) -> set[tuple[int, int]]:
 
 
 def _rig_findings(
-    tracks: Tracks, rig: Sequence[RigCamera], suspects: Suspects, reading: ReadingFit, given: ReadingFit
+    tracks: Tracks,
+    rig: Sequence[RigCamera],
+    corrected: Sequence[RigCamera],
+    reports: Sequence[CameraReport],
+    reading: ReadingFit,
+    given: ReadingFit,
 ) -> list[Finding]:
     findings: list[Finding] = []
     if reading is not given:
@@ -277,52 +327,77 @@ def _rig_findings(
         if given.explained > 0.3:
             why = f"so read, matches agree to {reading.median_px:.2g} px, as given to {given.median_px:.2g} px"
         findings.append(Finding("failed", f"{told}; {why}; {reading.reading.remedy}"))
-    elif reading.explained < 0.3:
+    elif tracks.count and reading.explained < 0.3:
         findings.append(
             Finding("failed", "the calibration does not fit the pictures, in any way of reading it known here")
         )
-    origin = fit_origin(tracks, suspects.cameras)
+    origin = fit_origin(tracks, corrected)
     if origin is not None:
         findings.append(Finding("warning", f"{origin.name}: {origin.meaning}; {origin.remedy}"))
-    unchecked = [c.id for i, c in enumerate(rig) if i not in suspects.moved_px]
-    if len(unchecked) > _MOST_UNCHECKED * len(rig):
-        told = f"{len(unchecked)} of {len(rig)} cameras share too little with others to be checked"
-        findings.append(Finding("warning", f"{told}; use larger pictures, more frames (--frame) or a --board"))
-    units = check_units([c for i, c in enumerate(rig) if i not in suspects.wrong])
+    unchecked = sum(report.status == "unchecked" for report in reports)
+    if unchecked > _MOST_UNCHECKED * len(rig):
+        told = f"{unchecked} of {len(rig)} cameras could not be checked"
+        remedy = (
+            "add masks or clean plates, for their outlines; or use larger pictures, more frames (--frame), a --board"
+        )
+        findings.append(Finding("warning", f"{told}; {remedy}"))
+    units = check_units([camera for camera, report in zip(rig, reports, strict=True) if report.diagnosis is None])
     return findings + ([units] if units else [])
 
 
+@dataclass(frozen=True)
+class _Evidence:
+    """What is known of one camera."""
+
+    camera: RigCamera
+    moved_px: float | None  # by the points' judgement
+    diagnosis: Diagnosis | None
+    findings: Sequence[Finding]
+    missing: str | None  # why it has no picture
+    outlines: OutlineSuspects
+    has_outline: bool
+
+    @property
+    def remedy(self) -> str:
+        """What would let it be checked."""
+        more = "more frames, larger pictures or a board would help"
+        return f"its outline tells too little; {more}" if self.has_outline else f"a mask, a clean plate, {more}"
+
+
 def _camera_report(
-    tracks: Tracks,
-    index: int,
-    camera: RigCamera,
-    corrected: Sequence[RigCamera],
-    settled: Adjusted,
-    moved_px: float | None,
-    diagnosis: Diagnosis | None,
-    findings: Sequence[Finding],
-    missing: str | None,
+    tracks: Tracks, index: int, corrected: Sequence[RigCamera], settled: Adjusted, known: _Evidence
 ) -> CameraReport:
     seen = tracks.camera == index
     count = int(seen.sum())
-    if diagnosis:  # which explains why it looks odd
+    findings, moved_px = known.findings, known.moved_px
+    if known.diagnosis:  # which explains why it looks odd
         findings = [finding for finding in findings if finding.severity == "failed"]
-    sentences = [*([diagnosis.sentence] if diagnosis else []), *(finding.sentence for finding in findings)]
+    sentences = [known.diagnosis.sentence] if known.diagnosis else []
+    sentences += [finding.sentence for finding in findings]
     status: Status = "warning" if any(finding.severity == "warning" for finding in findings) else "ok"
-    if moved_px is None:
+    if index in known.outlines.wrong:
+        moved_px = known.outlines.wrong[index].moved * max(known.camera.width, known.camera.height) / UNITS
+    elif index in known.outlines.contradicting:
+        status = "warning"
+        sentences.append("its outline contradicts the others', and no pose mends that: look at its mask or clean plate")
+    elif moved_px is None and index in known.outlines.agreeing:
+        noticed_px = known.outlines.agreeing[index] * max(known.camera.width, known.camera.height) / UNITS
+        sentences.append(f"by its outline, which shows errors from {noticed_px:.0f} px on")
+    elif moved_px is None:
         status = "unchecked"
-        sentences.append(missing or f"{count} points in common with others, or too few of them, to judge by")
-    if diagnosis or any(finding.severity == "failed" for finding in findings):
+        sentences.append(known.missing or f"{count} points in common with others, too few to judge by; {known.remedy}")
+    if known.diagnosis or any(finding.severity == "failed" for finding in findings):
         status = "failed"
     own = Tracks(np.zeros(count, int), tracks.point[seen], tracks.pixel[seen])
-    left_out = leave_one_out(tracks, index, camera, corrected)
+    left_out = leave_one_out(tracks, index, known.camera, corrected)
+    reprojection = own.pixel - reproject(own, settled.points, [known.camera])
     return CameraReport(
-        id=camera.id,
+        id=known.camera.id,
         status=status,
         sentences=sentences,
         observations=count,
-        reprojection_px=median_length(own.pixel - reproject(own, settled.points, [camera])) if count else None,
+        reprojection_px=median_length(reprojection) if count else None,
         leave_one_out_px=median_length(left_out) if len(left_out) >= _LEAST_LEFT_OUT else None,
         moved_px=moved_px,
-        diagnosis=diagnosis,
+        diagnosis=known.diagnosis,
     )

@@ -16,7 +16,8 @@ from headsup_cli.calibration.adjustment import (
     robust_cost,
     robust_scale,
 )
-from headsup_cli.calibration.readings import READINGS, fit_camera
+from headsup_cli.calibration.outline_suspects import OutlineCorrection
+from headsup_cli.calibration.readings import READINGS, Reading, fit_camera
 from headsup_cli.calibration.suspects import points_without, seen_by_others, thinned
 from headsup_cli.calibration.tracks import Tracks
 from headsup_cli.capture.rig_dump import RigCamera
@@ -64,6 +65,24 @@ def diagnose(tracks: Tracks, cameras: Sequence[RigCamera], given: Sequence[RigCa
     return _taken_for_another(tracks, cameras, given, index) or _deviation(tracks, cameras, given[index], index)
 
 
+def diagnosis_by_outline(correction: OutlineCorrection, given: Sequence[RigCamera], index: int) -> Diagnosis:
+    """Put into words what makes a camera's outline agree with the others'.
+
+    Args:
+        correction: The change.
+        given: The rig as calibrated.
+        index: The camera.
+    """
+    camera, found = given[index], correction.camera
+    if correction.cause == "swapped" and correction.other is not None:
+        return _swapped(given, index, correction.other)
+    if correction.cause == "reading" and correction.other is not None:
+        return _misread(given[index], READINGS[correction.other])
+    sentence = _sentence(correction.cause, camera, found)
+    sentence += "".join(f" (or {_sentence(cause, camera, other)})" for cause, other in correction.alternatives[:1])
+    return _told(correction.cause, f"{sentence}, by its outline", camera, found)
+
+
 def _taken_for_another(
     tracks: Tracks, cameras: Sequence[RigCamera], given: Sequence[RigCamera], index: int
 ) -> Diagnosis | None:
@@ -81,13 +100,21 @@ def _taken_for_another(
     }
     other = min(fits, key=lambda i: fits[i])
     if fits[other] < limit:
-        sentence = f"its pictures are those of camera {given[other].id}: the two were swapped"
-        return _told("swapped", sentence, camera, replace(given[other], id=camera.id), other)
+        return _swapped(given, index, other)
     readings = [(fit_camera(mine.pixel, points, reading.read(camera)), reading) for reading in READINGS]
     best, reading = min(readings, key=lambda fit: fit[0])
     if best < limit:
-        return _told("reading", f"{reading.meaning}; {reading.remedy}", camera, reading.read(camera))
+        return _misread(camera, reading)
     return None
+
+
+def _swapped(given: Sequence[RigCamera], index: int, other: int) -> Diagnosis:
+    sentence = f"its pictures are those of camera {given[other].id}: the two were swapped"
+    return _told("swapped", sentence, given[index], replace(given[other], id=given[index].id), other)
+
+
+def _misread(camera: RigCamera, reading: Reading) -> Diagnosis:
+    return _told("reading", f"{reading.meaning}; {reading.remedy}", camera, reading.read(camera))
 
 
 def _deviation(tracks: Tracks, cameras: Sequence[RigCamera], given: RigCamera, index: int) -> Diagnosis:

@@ -13,7 +13,15 @@ import numpy as np
 from jaxtyping import Float64, Int
 from scipy.sparse import csr_matrix
 
-from headsup_cli.calibration.adjustment import POSE, Adjusted, adjust, moved_px, robust_cost, robust_scale
+from headsup_cli.calibration.adjustment import (
+    NOISE_FLOOR_PX,
+    POSE,
+    Adjusted,
+    adjust,
+    moved_px,
+    robust_cost,
+    robust_scale,
+)
 from headsup_cli.calibration.tracks import Tracks, reproject, triangulate
 from headsup_cli.capture.rig_dump import RigCamera
 from headsup_cli.media.opencv import cv2
@@ -69,6 +77,8 @@ def find_suspects(tracks: Tracks, cameras: Sequence[RigCamera]) -> Suspects:
         cameras: The calibration to be judged.
     """
     state = list(cameras)
+    if not len(tracks.point):
+        return Suspects(state, [], {}, _Limits(cameras, np.zeros(0, int)).typical([]), NOISE_FLOOR_PX)
     counts = np.bincount(tracks.camera, minlength=len(cameras))
     judged = [
         i for i, partners in partner_counts(tracks).items()

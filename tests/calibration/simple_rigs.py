@@ -98,3 +98,21 @@ def photograph(camera, seed=0):
     )
     gray = np.where(hit.reshape(shape), drawn, 30).clip(0, 255)
     return np.repeat((gray + 0.5).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def silhouette(camera):
+    """Mask of a lump of balls, anti-aliased by nothing: 0 or 1."""
+    y, x = np.mgrid[: camera.height, : camera.width] + 0.5
+    ideal = camera.unproject(np.stack([x.ravel(), y.ravel()], -1))
+    ray = np.pad(ideal, ((0, 0), (0, 1)), constant_values=1.0) @ camera.cam_from_rig[:3, :3]
+    ray /= np.linalg.norm(ray, axis=1, keepdims=True)
+    inside = np.zeros(len(ray), bool)
+    for radius, *middle in (
+        (0.09, 0, 0, 0),
+        (0.04, 0.03, 0.07, 0.07),
+        (0.05, -0.07, -0.05, 0.02),
+        (0.03, 0.02, -0.1, -0.06),
+    ):
+        towards = np.array(middle) - camera.centre
+        inside |= towards @ towards - (ray @ towards) ** 2 < radius**2
+    return inside.reshape(camera.height, camera.width).astype(np.float32)

@@ -1,7 +1,7 @@
 import numpy as np
 from simple_rigs import ring, seen
 
-from headsup_cli.calibration.adjustment import EVERYTHING, _jacobians, _stepped_camera, adjust
+from headsup_cli.calibration.adjustment import EVERYTHING, _jacobians, adjust, stepped_camera
 from headsup_cli.calibration.tracks import reproject, triangulate
 
 CAMERAS = ring(4)
@@ -22,7 +22,7 @@ def test_jacobians_are_those_of_the_projection():
         assert np.allclose(by_point[..., k], numeric, rtol=1e-4, atol=1e-2)
     for k in range(by_name.shape[2]):
         step = h * np.eye(by_name.shape[2])[k]
-        ends = [project(_stepped_camera(camera, sign * step, EVERYTHING), points) for sign in (1, -1)]
+        ends = [project(stepped_camera(camera, sign * step, EVERYTHING), points) for sign in (1, -1)]
         assert np.allclose(by_name[..., k], (ends[0] - ends[1]) / (2 * h), rtol=1e-4, atol=1e-2)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from simple_rigs import changed, moved, named, ring, seen, turned, with_focal
 
-from headsup_cli.calibration.check import judge_tracks
+from headsup_cli.calibration.check import judge
 from headsup_cli.calibration.diagnosis import differences
 from headsup_cli.calibration.readings import best_reading, fit_origin
 from headsup_cli.calibration.refinement import refine_calibration
@@ -18,7 +18,7 @@ GL = np.diag([1.0, -1.0, -1.0, 1.0])
 
 
 def judged(cameras, tracks=TRACKS):
-    return judge_tracks(tracks, named(cameras))
+    return judge(tracks, named(cameras))
 
 
 def test_passes_a_right_calibration():
