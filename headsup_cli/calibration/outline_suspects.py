@@ -138,7 +138,8 @@ def correct_outline(
     worth = {cause: _total(fit) + _RARITY[cause] * handicap for cause, fit in fits.items()}
     cause: OutlineCause = min(worth, key=lambda c: worth[c])
     camera, after = fits[cause]
-    others = [(c, fits[c][0]) for c in fits if c != cause and worth[c] < worth[cause] + handicap]
+    # A rarer cause that fits as well is told too: a small turn and a small shift look alike.
+    others = [(c, fits[c][0]) for c in fits if c != cause and _total(fits[c]) < _total(fits[cause]) + handicap]
     other = None
     if gain > _CONTRADICTS * _least(len(before), rest):
         name, number, replaced, misses = min(_replacements(trial), key=lambda r: float(r[3].sum()))

@@ -84,7 +84,7 @@ def _table(result: CheckResult) -> str:
         "<p class=note><b>error</b>: median distance between where the camera saw points and where its calibration "
         "puts them, the points being those that all right cameras agree on. <b>left out</b>: the same against points "
         "triangulated without this camera. <b>correction</b>: how far its points would move in the picture if its pose "
-        "were put right. Cameras with too few points are judged by the subject's outline instead, if at all.</p></section>"
+        "were put right. Cameras with too few points are judged by the subject's outline, if at all.</p></section>"
     )
 
 
