@@ -215,9 +215,8 @@ def _refined(view: MaskedView, cut: Bool[np.ndarray, "h w"]) -> UInt8[np.ndarray
     if not enlarged.any() or enlarged.all():
         return enlarged.astype(np.uint8) * 255
     band = int(np.ceil(1.5 * height / cut.shape[0])) + 1
-    image = view.image.astype(np.float32)
-    coverage = outline_coverage(image, _behind(image, enlarged, band), enlarged, band)
-    return (coverage * 255 + 0.5).astype(np.uint8)
+    behind = _behind(view.image.astype(np.float32), enlarged, band)
+    return outline_coverage(view.image, lambda pixels: behind[pixels], enlarged, band)
 
 
 def _behind(

@@ -21,7 +21,7 @@ from headsup_cli.preprocessing.undistort import Undistorter, undistorted_view
 
 MIN_VIEWS = 1  # that a frame must keep once views that cannot be used are left out
 MaskSource = Literal["auto", "given", "plates", "rembg", "none"]
-_MAX_TABLES_PX = 300e6  # of undistortion tables kept between frames, 6 bytes each
+_MAX_KEPT_PX = 300e6  # of undistortion tables (6 bytes each) and clean plates (3) kept between frames
 _EMPTY_SHARE, _FULL_SHARE = 0.002, 0.98  # of a picture: masks beyond are no subject's
 
 logger = logging.getLogger(__name__)
@@ -60,10 +60,11 @@ class FrameReader:
         self.dump, self.masks, self.threads = dump, masks, threads
         self.pinholes = {name: undistorted_view(camera) for name, camera in dump.cameras.items()}
         pixels = sum(view.width * view.height for view in self.pinholes.values())
-        kept = len(dump.frames) > 1 and pixels <= _MAX_TABLES_PX
+        self._keeping = len(dump.frames) > 1 and pixels <= _MAX_KEPT_PX
         self._undistorters = {
-            name: Undistorter(camera, self.pinholes[name], kept=kept) for name, camera in dump.cameras.items()
+            name: Undistorter(camera, self.pinholes[name], kept=self._keeping) for name, camera in dump.cameras.items()
         }
+        self._plates: dict[str, np.ndarray] = {}
         self._model: MattingModel | None = load_matting_model() if masks == "rembg" else None
         needed = {"given": any(frame.masks for frame in dump.frames.values()), "plates": bool(dump.backgrounds)}
         if not needed.get(masks, True):
@@ -112,10 +113,16 @@ class FrameReader:
             coverage = self._checked(read_mask_picture(files.masks[camera]), camera, "mask")
             mask = to_8bit(coverage)
         elif camera in self.dump.backgrounds and self.masks in ("auto", "plates"):
-            mask = mask_from_plate(
-                image, self._checked(read_picture(self.dump.backgrounds[camera]), camera, "clean plate")
-            )
+            mask = mask_from_plate(image, self._plate(camera))
         return StraightView(undistorter.apply(image), None if mask is None else undistorter.apply(mask))
+
+    def _plate(self, camera: str) -> UInt8[np.ndarray, "h w 3"]:
+        if camera in self._plates:
+            return self._plates[camera]
+        plate = self._checked(read_picture(self.dump.backgrounds[camera]), camera, "clean plate")
+        if self._keeping:
+            self._plates[camera] = plate
+        return plate
 
     def _checked(self, pixels: np.ndarray, camera: str, kind: str) -> np.ndarray:
         expected = self.dump.cameras[camera]

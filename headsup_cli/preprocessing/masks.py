@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
-from jaxtyping import Bool, Float, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, Shaped, UInt8
 
 from headsup_cli.media.opencv import cv2
 
-_SMOOTHING_PX = 1.2  # of both pictures, against noise
+_SMOOTHING_PX = 0.6  # of both pictures at half their size, against noise
 _SURE = 10.0  # difference, in standard deviations of the background, that only the subject reaches
 _LIKELY = 4.5  # difference that is subject where it touches what is sure
 _QUIETEST = 1.0  # levels; below, rounding and the fitted gain err as much
@@ -31,14 +33,21 @@ def mask_from_plate(image: UInt8[np.ndarray, "h w 3"], plate: UInt8[np.ndarray, 
     Returns:
         Coverage, 255 = subject, fractional along the outline.
     """
-    shot, clean = image.astype(np.float32), plate.astype(np.float32)
-    gained = np.minimum(clean * _gain(shot, clean), 255.0)
-    # A saturated plate says only how bright the background is at least.
-    clean = np.where(clean >= _SATURATED, np.maximum(gained, shot), gained)
-    distance = _distance_in_noise(_blurred(shot, _SMOOTHING_PX), _blurred(clean, _SMOOTHING_PX))
+    half = max(1, image.shape[1] // 2), max(1, image.shape[0] // 2)  # twice the noise would be in it at full size
+    shot, clean = (cv2.resize(x, half, interpolation=cv2.INTER_AREA).astype(np.float32) for x in (image, plate))
+    gain = _gain(shot, clean)
+    distance = _distance_in_noise(_blurred(shot, _SMOOTHING_PX), _blurred(_gained(clean, gain, shot), _SMOOTHING_PX))
     subject = filled(largest_part(_touching(distance > _LIKELY, distance > _SURE)))
-    coverage = outline_coverage(shot, clean, subject, _BAND_PX)
-    return (coverage * 255 + 0.5).astype(np.uint8)
+    subject = cv2.resize(subject.astype(np.uint8) * 255, image.shape[1::-1], interpolation=cv2.INTER_LINEAR) > 127
+    return outline_coverage(image, lambda band: _gained(plate[band], gain, image[band]), subject, _BAND_PX)
+
+
+def _gained(
+    clean: Shaped[np.ndarray, "*n 3"], gain: Float32[np.ndarray, " 3"], shot: Shaped[np.ndarray, "*n 3"]
+) -> Float32[np.ndarray, "*n 3"]:
+    """The plate as the shot's exposure would have it; where saturated, at least as bright as the shot."""
+    gained = np.minimum(clean * gain, np.float32(255.0))
+    return np.where(clean >= _SATURATED, np.maximum(gained, shot), gained)
 
 
 def _gain(shot: Float32[np.ndarray, "h w 3"], clean: Float32[np.ndarray, "h w 3"]) -> Float32[np.ndarray, " 3"]:
@@ -106,34 +115,52 @@ def filled(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
 
 
 def outline_coverage(
-    shot: Float32[np.ndarray, "h w 3"],
-    clean: Float32[np.ndarray, "h w 3"],
+    shot: UInt8[np.ndarray, "h w 3"],
+    clean: Callable[[Bool[np.ndarray, "h w"]], Float32[np.ndarray, "n 3"]],
     subject: Bool[np.ndarray, "h w"],
     band_px: int,
-) -> Float32[np.ndarray, "h w"]:
+) -> UInt8[np.ndarray, "h w"]:
     """Solve shot = a colour + (1 - a) clean for a around the outline, with the subject's colour taken from inside.
 
     Args:
-        shot: The picture, levels from 0 to 255.
-        clean: What is behind the subject.
+        shot: The picture.
+        clean: What is behind the subject in some of its pixels, levels from 0 to 255.
         subject: The subject, good to `band_px`.
         band_px: Half width of the zone in which coverage may be fractional.
+
+    Returns:
+        Coverage, 255 = subject.
     """
-    inside = cv2.erode(subject.astype(np.uint8), _disc(band_px), borderValue=1).astype(np.float32)
-    outside = 1 - cv2.dilate(subject.astype(np.uint8), _disc(band_px), borderValue=0)
-    side = max(_LOCAL_COLOUR_PX, 5 * band_px | 1)
-    window = (side, side)
-    weight = cv2.blur(inside, window)  # [h, w]
-    colour_sum = cv2.blur(shot * inside[..., None], window)
-    coverage = subject.astype(np.float32)
-    band = (inside == 0) & (outside == 0)
-    weight, clean = weight[band], clean[band]  # [n], [n, 3]
-    contrast = colour_sum[band] / np.maximum(weight, 1e-6)[:, None] - clean
+    mask = subject.astype(np.uint8)
+    inside = cv2.erode(mask, _disc(band_px), borderValue=1)
+    band = (cv2.dilate(mask, _disc(band_px), borderValue=0) > 0) & (inside == 0)
+    coverage = mask * 255
+    if not band.any():
+        return coverage
+    weight, colour = _local_colour(shot, inside, band, max(_LOCAL_COLOUR_PX, 5 * band_px | 1))
+    behind = clean(band)
+    contrast = colour - behind  # [n, 3]
     power = np.square(contrast).sum(-1)
-    solved = ((_blurred(shot, 0.6)[band] - clean) * contrast).sum(-1) / np.maximum(power, 1e-6)
+    seen = cv2.GaussianBlur(shot, (0, 0), 0.6)[band]
+    solved = ((seen - behind) * contrast).sum(-1) / np.maximum(power, 1e-6)
     trusted = (weight > 1e-3) & (power > 20.0**2)  # levels; below, noise decides
-    coverage[band] = np.where(trusted, np.clip(solved, 0, 1), coverage[band])
+    coverage[band] = np.where(trusted, np.clip(solved, 0, 1) * 255 + 0.5, coverage[band])
     return coverage
+
+
+def _local_colour(
+    shot: UInt8[np.ndarray, "h w 3"], inside: UInt8[np.ndarray, "h w"], band: Bool[np.ndarray, "h w"], window_px: int
+) -> tuple[Float32[np.ndarray, " n"], Float32[np.ndarray, "n 3"]]:
+    """Share of `inside` in a window around each pixel of a band, and the mean colour there; found at half the size."""
+    half = max(1, shot.shape[1] // 2), max(1, shot.shape[0] // 2)
+    small = cv2.resize(shot, half, interpolation=cv2.INTER_AREA)
+    within = cv2.resize(inside, half, interpolation=cv2.INTER_NEAREST) * 255
+    layers = cv2.merge([cv2.bitwise_and(small, small, mask=within), within])  # [h/2, w/2, 4]
+    window = window_px // 2 | 1
+    means = cv2.boxFilter(layers, cv2.CV_32F, (window, window))
+    rows, columns = np.nonzero(band)
+    near = means[np.minimum(rows // 2, half[1] - 1), np.minimum(columns // 2, half[0] - 1)]
+    return near[:, 3] / 255, near[:, :3] / np.maximum(near[:, 3:] / 255, 1e-6)
 
 
 def _blurred(picture: Float32[np.ndarray, "h w *c"], sigma_px: float) -> Float32[np.ndarray, "h w *c"]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Float64, Shaped
+from jaxtyping import Bool, Float32, Float64, Shaped
 
 from headsup_cli.capture.rig_dump import RigCamera
 from headsup_cli.media.opencv import cv2
 
 _FOCAL_SEARCH = (0.25, 4.0)  # bounds of the factor on the focal length
 _FOCAL_STEP = 1.02
+_BISECTIONS = 20  # to a hundredth of a millionth
 _BORDER_SAMPLES = 200  # per side of the picture
 
 
@@ -46,13 +47,15 @@ def undistorted_view(camera: RigCamera) -> Pinhole:
     straight = camera.K * [[1, 0, 1], [0, 1, 1], [0, 0, 1]]
     if camera.lens.is_ideal and not camera.K[0, 1]:
         return Pinhole(camera.K, camera.width, camera.height)
-    low, high = _FOCAL_SEARCH
-    while low < high and _covered(camera, _with_focal_factor(straight, high / _FOCAL_STEP)):
-        high /= _FOCAL_STEP  # in steps from above: far outside the picture a lens model folds back into it
+    lowest, highest = _FOCAL_SEARCH
+    factors = highest * _FOCAL_STEP ** -np.arange(1.0, np.log(highest / lowest) / np.log(_FOCAL_STEP) + 1)
+    # In steps from above: far outside the picture a lens model folds back into it.
+    covered = np.append(_covered(camera, straight, factors), False)
+    high = float(np.append(highest, factors)[int(covered.argmin())])
     low = high / _FOCAL_STEP
-    for _ in range(30):
+    for _ in range(_BISECTIONS):
         middle = np.sqrt(low * high)
-        low, high = (low, middle) if _covered(camera, _with_focal_factor(straight, middle)) else (middle, high)
+        low, high = (low, middle) if _covered(camera, straight, np.array([middle]))[0] else (middle, high)
     return Pinhole(_with_focal_factor(straight, high), camera.width, camera.height)
 
 
@@ -117,8 +120,16 @@ def _with_focal_factor(K: Float64[np.ndarray, "3 3"], factor: float) -> Float64[
     return K * np.array([[factor, factor, 1.0], [factor, factor, 1.0], [1.0, 1.0, 1.0]])
 
 
-def _covered(camera: RigCamera, K: Float64[np.ndarray, "3 3"]) -> bool:
-    """Whether every pixel centre on the border of a pinhole with `K` has its source inside the camera's picture."""
+def _covered(
+    camera: RigCamera, K: Float64[np.ndarray, "3 3"], factors: Float64[np.ndarray, " n"]
+) -> Bool[np.ndarray, " n"]:
+    """Whether every pixel centre on the border of a pinhole has its source inside the camera's picture.
+
+    Args:
+        camera: With distortion.
+        K: Of the pinhole.
+        factors: On its focal lengths, each for an answer of its own.
+    """
     width, height = camera.width, camera.height
     across, down = np.linspace(0.5, width - 0.5, _BORDER_SAMPLES), np.linspace(0.5, height - 0.5, _BORDER_SAMPLES)
     border = np.concatenate(
@@ -129,5 +140,6 @@ def _covered(camera: RigCamera, K: Float64[np.ndarray, "3 3"]) -> bool:
             np.stack([np.full_like(down, width - 0.5), down], -1),
         ]
     )  # [n, 2]
-    source = camera.project(_ideal(border, K))
-    return bool(((source >= 0.5) & (source <= (width - 0.5, height - 0.5))).all())
+    rays = _ideal(border, K) / factors[:, None, None]  # [n, border, 2]
+    source = camera.project(rays.reshape(-1, 2)).reshape(rays.shape)
+    return ((source >= 0.5) & (source <= (width - 0.5, height - 0.5))).all((1, 2))
