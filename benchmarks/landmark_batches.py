@@ -18,13 +18,14 @@ from headsup_cli.preprocessing.landmarks.network import CROP_PX
 from headsup_cli.preprocessing.landmarks.points import MIRRORED, faces_left
 
 FIRST_UNSEEN = 1_000_000  # people from this number on are for evaluation alone
-BATCH = 16
+BATCH = 32
 VIEWS = 12  # of one person
 FILES_AT_ONCE = 12  # whose crops are mixed
 SIMULATED_CROP_PX = 128  # of the pixels that simulated crops have; the rest is margin
 TURN_DEG, DIRECTION_DEG, GROWTH, SHIFT_M = 5.0, 5.0, 0.07, 0.009  # standard deviations of the rough head pose
 ANY_WAY_UP = 0.06  # share of crops turned at will, so that the network knows when a head is not upright
 NOISE_LEVELS = 4
+BEND_CELLS, BEND_PX, BEND_ROUNDS = (4, 8), 2.5, 4  # along each side; largest standard deviation; of inversion
 
 
 class Batch(NamedTuple):
@@ -94,9 +95,34 @@ def _moved(
     matrix = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     off_m = np.clip(rng.normal(0, SHIFT_M, 2), -0.03, 0.03)
     shift = CROP_PX / 2 - matrix @ [size / 2, size / 2] + CROP_PX / CROP_SIDE_M * off_m
-    half = np.array([0.5, 0.5])  # OpenCV puts the centre of the first pixel at 0
-    warp = np.concatenate([matrix, (shift + matrix @ half - half)[:, None]], 1)
-    return cv2.warpAffine(image, warp, (CROP_PX, CROP_PX), flags=cv2.INTER_LINEAR), points @ matrix.T + shift
+    bend = _bend(rng)  # [s, s, 2]
+    pixels = np.stack(np.meshgrid(np.arange(CROP_PX) + 0.5, np.arange(CROP_PX) + 0.5), -1) + bend
+    source = ((pixels - shift) @ np.linalg.inv(matrix).T - 0.5).astype(np.float32)  # OpenCV's first pixel is at 0
+    return cv2.remap(image, source, None, cv2.INTER_LINEAR), _unbent(points @ matrix.T + shift, bend)
+
+
+def _bend(rng: np.random.Generator) -> np.ndarray:
+    """Smooth displacements [s, s, 2] in pixels, by which faces differ more than simulated people's do.
+
+    Brows, jaws and lips leave their usual places one by one, so that they have to be looked at to be found.
+    """
+    cells = int(rng.integers(*BEND_CELLS))
+    coarse = rng.normal(0, rng.uniform(0, BEND_PX), (cells, cells, 2)).astype(np.float32)
+    return cv2.resize(coarse, (CROP_PX, CROP_PX), interpolation=cv2.INTER_CUBIC)
+
+
+def _unbent(points: np.ndarray, bend: np.ndarray) -> np.ndarray:
+    """Where points [k, 2] of an unbent crop lie in the bent one, whose pixels look `bend` away."""
+    there = points.astype(np.float32)
+    for _ in range(BEND_ROUNDS):
+        there = points.astype(np.float32) - _at(bend, there)
+    return there
+
+
+def _at(field: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """A field's values at points [k, 2], the border's beyond it."""
+    column, row = (points[None] - 0.5).transpose(2, 0, 1)
+    return cv2.remap(field, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
 
 
 def _background(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -89,8 +89,8 @@ class LandmarkNetwork(nn.Module):
         grid = probability.unflatten(2, fine.shape[2:])  # [n, k, 24, 24]
         along = torch.stack([grid.sum(2), grid.sum(3)], 2)  # [n, k, 2, 24]: by column, by row
         steps = _steps_px(fine.shape[-1], fine)
-        positions = along @ steps
-        spread = (along @ steps.square() - positions.square()).sum(-1).clamp_min(0.25).log()  # [n, k]
+        positions = (along * steps).sum(-1)  # no matrix product: autocast would make half precision of it
+        spread = ((along * steps.square()).sum(-1) - positions.square()).sum(-1).clamp_min(0.25).log()  # [n, k]
         here = torch.cat([probability @ fine.flatten(2).mT, spread[..., None]], -1)  # [n, k, c + 1]
         log_sigma = self.log_sigma(coarse.mean((2, 3))) + (here * self.log_sigma_here).sum(-1)
         low, high = _SIGMA_RANGE_PX
