@@ -53,6 +53,12 @@ _NOUNS: dict[tuple[str, bool], tuple[str, ...]] = {
     ("", False): ("child", "kid", "young person"),
 }
 _OPENINGS = ("", "", "", "a photo of ", "a portrait of ", "the head of ", "a picture of ", "the face of ")
+# What else a value may be called: words of another value of the topic, which take in more than they say of their own.
+_BROADER = {
+    "glasses": dict.fromkeys(("round", "square", "aviator", "cat-eye", "sun"), "any"),
+    "hair": {"spiky": "short", "swept": "short", "parted": "short", "wavy": "long", "locs": "long"},
+}
+_BROADLY = 0.35  # how often they are
 _RARE = {("beard", "beard"), ("beard", "stubble"), ("headwear", "cap"), ("headwear", "beanie"), ("hair", "bald"),
          ("headwear", "headscarf"), ("freckles", "yes"), ("hair colour", "dyed")}  # fmt: skip
 _COLOUR_WORDS = "red orange yellow green teal blue purple pink brown black grey white"
@@ -144,7 +150,7 @@ def caption(
     plain = wording == "plain"
     phrases = []
     for topic in sorted(topics & TOPICS.keys()):
-        options = TOPICS[topic].get(facts[topic], ())
+        options = TOPICS[topic].get(facts[topic] if plain else _called(topic, facts[topic], rng), ())
         if options and not (topic == "hair colour" and colour_too):
             phrase = options[0 if plain else rng.integers(len(options))]
             phrases.append(phrase._replace(text=_coloured(phrase.text, facts, colour_too, plain, rng)))
@@ -184,6 +190,12 @@ def _interest(topic: str, value: str) -> float:
     if (topic, value) in _RARE or (topic == "glasses" and value != "none"):
         return 4.0
     return 1.0
+
+
+def _called(topic: str, value: str, rng: np.random.Generator) -> str:
+    """The value, or now and then a broader one that takes it in."""
+    broader = _BROADER.get(topic, {}).get(value)
+    return value if broader is None or rng.random() >= _BROADLY else broader
 
 
 def _coloured(text: str, facts: Facts, colour_too: bool, plain: bool, rng: np.random.Generator) -> str:

@@ -30,6 +30,16 @@ def test_varied_speech_says_the_same_in_many_ways():
     assert not any(word in words_of(text) for text in said for word in ("woman", "young", "beard", "square"))
 
 
+def test_glasses_and_hair_go_by_broader_names_too():
+    rng = np.random.default_rng(0)
+    worn = [caption(OLD_MAN | {"hair": "wavy"}, rng, mention=("glasses", "hair")) for _ in range(200)]
+    assert 0.2 < np.mean(["round" not in words_of(text) for text in worn]) < 0.5
+    assert 0.2 < np.mean(["long" in words_of(text) for text in worn]) < 0.8
+    assert all({"glasses", "spectacles", "eyeglasses", "specs", "bespectacled"} & set(words_of(text)) for text in worn)
+    plain = caption(OLD_MAN, rng, mention=("glasses",), wording="plain")
+    assert plain == "a person wearing round glasses"
+
+
 def test_what_is_not_mentioned_is_not_said():
     assert caption(OLD_MAN, np.random.default_rng(0), mention=(), wording="plain") == "a person"
     child = OLD_MAN | {"grown": "no", "age": "child", "sex": "female"}
