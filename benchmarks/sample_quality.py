@@ -1,18 +1,24 @@
 """How good the prior's samples are: spread, novelty, obedience to words, time; and sheets of pictures to look at.
 
-python benchmarks/sample_quality.py latents.safetensors [--prior FILE] [--checkpoint FILE] [--pictures DIR] [-n 256]
+python benchmarks/sample_quality.py judges.safetensors [--latents FILE] [--prior FILE] [--checkpoint FILE]
+    [--pictures DIR] [-n 256]
+
+Who the judges learn from is written by sample_judges.py. Spread and novelty need the latents that the prior was trained
+with (`latents.safetensors` in its run).
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor, nn
+from jaxtyping import Float
+from sample_judges import CLASSES, Judge, held_out_accuracy
+from torch import Tensor
 
 from headsup_cli.cameras.trajectories import orbit
 from headsup_cli.evaluation.sample_report import latent_report
@@ -24,27 +30,11 @@ from headsup_cli.model.latent_set import LatentSet, load_latents
 from headsup_cli.model.prior import PRIOR_FILE, Prior, load_prior
 from headsup_cli.rendering.sequences import render_frames
 from headsup_cli.template.default import load_template
-from headsup_cli.training.captions import Wording, caption, facts_of
+from headsup_cli.training.captions import Wording, caption
 
-# The issue's ten attributes: classes by the facts that belong to them; the first of each is what a prompt asks for.
-CLASSES: dict[str, dict[str, tuple[str, ...]]] = {
-    "sex": {"man": ("male",), "woman": ("female",)},
-    "age": {"child": ("child",), "grown": ("young", "middle-aged"), "old": ("old",)},
-    "build": {"slim": ("slim",), "heavy": ("heavy",)},
-    "skin": {"light": ("fair",), "dark": ("dark", "brown")},
-    "hair": {
-        "none": ("bald", "shaved"),
-        "short": ("short", "spiky", "swept", "parted"),
-        "long": ("long", "wavy", "locs", "curly"),
-    },
-    "hair colour": {"dark": ("black", "dark brown"), "light": ("blond", "dark blond"), "grey": ("white", "grey")},
-    "beard": {"none": ("none",), "beard": ("beard",)},
-    "glasses": {"none": ("none",), "glasses": ("round", "square", "aviator", "cat-eye", "sun")},
-    "headwear": {"none": ("none",), "hat": ("cap", "beanie"), "headscarf": ("headscarf",)},
-    "expression": {"neutral": ("neutral",), "smiling": ("smiling",), "open mouth": ("open mouth",)},
-}
-ANYBODY = {"expression": "neutral", "grown": "yes", "years": "30"}
-PROMPTS = 20  # an attribute
+ANYBODY = {"expression": "neutral", "grown": "yes"}
+YEARS = {"child": "8", "old": "72"}  # said now and then; 30 of everybody else
+PROMPTS = 20  # an attribute, plainly and in paraphrase each
 SHEET_PROMPTS = (
     "an old man with a white beard and round glasses",
     "a young woman with long blond hair",
@@ -57,80 +47,48 @@ SHEET_PROMPTS = (
 )
 
 
-class Judge:
-    """Tells a topic's classes apart: logistic regression on the prior's components, classes weighed alike."""
-
-    def __init__(self, topic: str, prior: Prior, latents: LatentSet) -> None:
-        self.topic, self.prior, self.names = topic, prior, list(CLASSES[topic])
-        people, strangers = latents.divided()
-        features, labels = self._labelled(people)
-        self.line = nn.Linear(features.shape[1], len(self.names))
-        nn.init.zeros_(self.line.weight)
-        weights = 1 / torch.bincount(labels, minlength=len(self.names)).clamp_min(1)
-        optimizer = torch.optim.LBFGS(self.line.parameters(), max_iter=60, line_search_fn="strong_wolfe")
-
-        def closure() -> Tensor:
-            optimizer.zero_grad()
-            loss = nn.functional.cross_entropy(self.line(features), labels, weights)
-            loss = loss + 0.01 * self.line.weight.square().sum()
-            loss.backward()
-            return loss
-
-        optimizer.step(closure)
-        features, labels = self._labelled(strangers)
-        right = self.line(features).argmax(1) == labels
-        shares = [right[labels == k].float().mean() for k in range(len(self.names)) if (labels == k).any()]
-        self.accuracy, self.judged = float(torch.stack(shares).mean()), len(labels)
-
-    @torch.no_grad()
-    def __call__(self, latents: Float[Tensor, "n z q q"]) -> list[str]:
-        """The class of each."""
-        return [self.names[k] for k in self.line(self._features(latents)).argmax(1).tolist()]
-
-    def _features(self, latents: Float[Tensor, "n z q q"]) -> Float[Tensor, "n k"]:
-        return self.prior.space.tokens(latents).flatten(1).clamp(-4, 4)
-
-    def _labelled(self, latents: LatentSet) -> tuple[Float[Tensor, "n k"], Int[Tensor, " n"]]:
-        if self.topic != "expression":
-            latents = latents[latents.neutral]
-        facts = [facts_of(a, c) for a, c in zip(latents.attributes, latents.coefficients.numpy(), strict=True)]
-        found = [self._class(entry.get(self.topic, "none")) for entry in facts]
-        kept = torch.tensor([i for i, k in enumerate(found) if k is not None])
-        return self._features(latents.latents[kept]), torch.tensor([k for k in found if k is not None])
-
-    def _class(self, value: str) -> int | None:
-        return next((k for k, name in enumerate(self.names) if value in CLASSES[self.topic][name]), None)
-
-
-def obedience(prior: Prior, latents: LatentSet, options: SampleOptions) -> None:
-    """Print for each topic the judge's own accuracy and how often samples are what plain and varied prompts ask for."""
+def obedience(prior: Prior, people: LatentSet, options: SampleOptions) -> None:
+    """Print for each topic how often its judge is right about people, and how often samples obey."""
     rng, totals = np.random.default_rng(0), np.zeros(2)
-    print(f"{'attribute':12} judge  plain  varied   ({PROMPTS} prompts each)")
+    wordings: tuple[Wording, ...] = ("plain", "varied")
+    print(f"{'attribute':12} judge  plain  varied   ({PROMPTS} samples each, guidance {options.guidance:g})")
     for topic in CLASSES:
-        judge, shares = Judge(topic, prior, latents), []
-        wordings: tuple[Wording, ...] = ("plain", "varied")
-        for wording in wordings:
-            asked = [judge.names[i % len(judge.names)] for i in range(PROMPTS)]
-            made = [_prompted(prior, topic, name, wording, rng, options, i) for i, name in enumerate(asked)]
-            found = judge(torch.cat(made))
-            shares.append(np.mean([a == b for a, b in zip(asked, found, strict=True)]))
+        judge = Judge(topic, people)
+        shares = [_obeying(prior, judge, wording, rng, options) for wording in wordings]
         totals += shares
-        print(
-            f"{topic:12} {judge.accuracy:5.2f}  {shares[0]:5.2f}  {shares[1]:5.2f}    {judge.judged} judged", flush=True
-        )
+        accuracy, judged = held_out_accuracy(topic, people)
+        print(f"{topic:12} {accuracy:5.2f}  {shares[0]:5.2f}  {shares[1]:5.2f}    {judged} judged", flush=True)
     print(f"{'all':12}        {totals[0] / len(CLASSES):5.2f}  {totals[1] / len(CLASSES):5.2f}")
 
 
-def _prompted(
-    prior: Prior, topic: str, name: str, wording: Wording, rng: np.random.Generator, options: SampleOptions, number: int
-) -> Float[Tensor, "1 z q q"]:
-    value = str(rng.choice(CLASSES[topic][name])) if wording == "varied" else CLASSES[topic][name][0]
-    facts = ANYBODY | {topic: value, "grown": "no" if value == "child" else "yes"}
+def _obeying(prior: Prior, judge: Judge, wording: Wording, rng: np.random.Generator, options: SampleOptions) -> float:
+    """The share of samples, of every class about as many, that the judge calls by the name they were asked for by."""
+    asked = [i % len(judge.names) for i in range(PROMPTS)]
+    prompts = [_prompt(judge.topic, judge.names[k], wording, rng) for k in asked]
+    right = 0
+    for number, prompt in enumerate(dict.fromkeys(prompts)):
+        kinds = torch.tensor([k for k, said in zip(asked, prompts, strict=True) if said == prompt])
+        made = sample(prior, len(kinds), replace(options, prompt=prompt, seed=1000 + number)).latents
+        right += int((judge(made) == kinds).sum())
+    return right / PROMPTS
+
+
+def _prompt(topic: str, name: str, wording: Wording, rng: np.random.Generator) -> str:
+    """Words for the first fact of a class: the plain ones, or others that mean the same."""
+    value = CLASSES[topic][name][0]
+    facts = ANYBODY | {topic: value, "years": YEARS.get(value, "30"), "grown": "no" if value == "child" else "yes"}
     if topic == "beard":
         facts |= {"sex": "male"}
-    prompt = caption(facts, rng, mention=("sex", topic), wording=wording)
-    changed = SampleOptions(prompt=prompt, guidance=options.guidance, steps=options.steps, seed=1000 + number)
-    return sample(prior, 1, changed).latents
+    return caption(facts, rng, mention=("sex", topic), wording=wording)
+
+
+def spread(prior: Prior, latents: LatentSet, count: int, steps: int) -> None:
+    """Print how unprompted samples relate to the people whom the prior was trained on, and to those held out."""
+    started = time.process_time()
+    made = sample(prior, count, SampleOptions(steps=steps))
+    print(f"{count} samples in {steps} steps: {time.process_time() - started:.1f} s of CPU")
+    print(f"drawn more than once: {int((made.draws > 1).sum())}")
+    print("\n".join(latent_report([str(i) for i in range(count)], made.latents, latents).lines()), flush=True)
 
 
 def pictures(prior: Prior, checkpoint: Path, folder: Path, options: SampleOptions) -> None:
@@ -160,7 +118,8 @@ def _grid(tiles: list[np.ndarray]) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("latents", type=Path)
+    parser.add_argument("judges", type=Path)
+    parser.add_argument("--latents", type=Path)
     parser.add_argument("--checkpoint", type=Path, default=DEFAULT_CHECKPOINT)
     parser.add_argument("--prior", type=Path)
     parser.add_argument("--pictures", type=Path)
@@ -171,15 +130,11 @@ def main() -> None:
     options = SampleOptions(steps=given.steps, guidance=given.guidance)
     file = given.prior or given.checkpoint.with_name(PRIOR_FILE)
     loaded = load_prior(file, model_sha256=latent_fingerprint(given.checkpoint))
-    latents, prior = load_latents(given.latents), loaded.prior
+    prior = loaded.prior
     print(f"{file}: {file.stat().st_size / 1e6:.1f} MB, {loaded.provenance}")
-    started = time.process_time()
-    made = sample(prior, given.n, SampleOptions(steps=given.steps))
-    print(f"{given.n} samples in {given.steps} steps: {time.process_time() - started:.1f} s of CPU")
-    print(f"drawn more than once: {int((made.draws > 1).sum())}")
-    names = [str(i) for i in range(given.n)]
-    print("\n".join(latent_report(names, made.latents, latents).lines()), flush=True)
-    obedience(prior, latents, options)
+    if given.latents is not None:
+        spread(prior, load_latents(given.latents), given.n, given.steps)
+    obedience(prior, load_latents(given.judges), options)
     if given.pictures is not None:
         pictures(prior, given.checkpoint, given.pictures, options)
 

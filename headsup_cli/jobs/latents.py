@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,9 +19,10 @@ from headsup_cli.simulation.body.expressions import coefficients, sample_express
 from headsup_cli.simulation.drawing.lighting import sample_lamps
 from headsup_cli.simulation.drawing.shading import render_mesh
 from headsup_cli.simulation.drawing.strands import sample_footprint_m
-from headsup_cli.simulation.person import lit_mesh, posed_vertices, sample_person
+from headsup_cli.simulation.person import Person, lit_mesh, posed_vertices, sample_person
 from headsup_cli.simulation.rig.rig import sample_cameras
 from headsup_cli.template.template import Template
+from headsup_cli.training.captions import facts_of
 from headsup_cli.training.latents import LatentSet, Portrait, encode_latents, mirrored
 
 _VIEWS, _WIDTH_PX, _HEIGHT_PX, _SUPERSAMPLING = 8, 144, 192, 2  # of simulated portraits
@@ -83,11 +84,23 @@ def make_latents(
     return encode_latents(source, count, model, folder, model_hash=weights, device=device)
 
 
+def simulated_facts(people: int, seed: int = 0) -> Iterator[tuple[dict[str, str], dict[str, str]]]:
+    """What can be said of both faces of each of `portraits_of_simulated`, the neutral one first; nothing is drawn."""
+    for number in range(people):
+        _, person, expression = _person(seed, number)
+        said = attributes(person)
+        yield facts_of(said, coefficients({})), facts_of(said, coefficients(expression))
+
+
+def _person(seed: int, number: int) -> tuple[np.random.Generator, Person, dict[str, float]]:
+    """Somebody, their expression, and the source of what else there is about their portraits."""
+    rng = np.random.default_rng([seed, number, 0x5A9])
+    return rng, sample_person(rng, departure=1.0), sample_expression(rng)
+
+
 def _simulated(seed: int, number: int, *, expressive: bool) -> Portrait:
     """The same person, light and cameras whatever the expression."""
-    rng = np.random.default_rng([seed, number, 0x5A9])
-    person = sample_person(rng, departure=1.0)
-    expression = sample_expression(rng)
+    rng, person, expression = _person(seed, number)
     lamps, cameras = sample_lamps(rng), sample_cameras(rng, _VIEWS, _WIDTH_PX, _HEIGHT_PX)
     shown = expression if expressive else {}
     mesh = lit_mesh(person, posed_vertices(person, shown), lamps, sample_footprint_m(cameras, _SUPERSAMPLING))

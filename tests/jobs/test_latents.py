@@ -7,9 +7,10 @@ from headsup_cli.cameras.trajectories import orbit
 from headsup_cli.capture.capture import Capture, CaptureFrame
 from headsup_cli.capture.schemas import HeadFrameEntry, ProvenanceEntry
 from headsup_cli.jobs import latents
-from headsup_cli.jobs.latents import portraits_of_captures, portraits_of_simulated
+from headsup_cli.jobs.latents import portraits_of_captures, portraits_of_simulated, simulated_facts
 from headsup_cli.model.views import Views
 from headsup_cli.template.arkit import ARKIT_NAMES
+from headsup_cli.training.captions import facts_of
 
 
 def capture_with(frames: dict[str, CaptureFrame]) -> Capture:
@@ -43,5 +44,7 @@ def test_a_simulated_person_keeps_face_light_and_cameras_under_an_expression(mon
     assert smiling.coefficients.any()
     assert torch.equal(neutral.views.cameras.cam_from_world, smiling.views.cameras.cam_from_world)
     assert neutral.attributes == smiling.attributes
+    said = list(simulated_facts(2))[1]  # of the same two faces, without drawing them
+    assert said == tuple(facts_of(one.attributes, one.coefficients.numpy()) for one in (neutral, smiling))
     change = (neutral.views.rgb - smiling.views.rgb).abs()
     assert 0 < change.mean() < 0.05, "the face moves, the rest stays"
