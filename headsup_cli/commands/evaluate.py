@@ -141,6 +141,7 @@ def evaluate(
         headsup evaluate captures -o results --heldout 4 --views 12
         headsup evaluate my_subject -o results --heads heads --heldout my_subject/heldout
         headsup evaluate captures -o refined --heldout 4 --refine 60 --against results
+        headsup evaluate --samples crowd --train latents.safetensors -o results
     """
     from headsup_cli.batch.subjects import check_outcomes, expand_subjects, run_subjects
     from headsup_cli.capture.capture import is_capture
@@ -154,6 +155,8 @@ def evaluate(
     from headsup_cli.runtime.device import resolve_device
 
     if samples is not None or train is not None:
+        if train is not None and (subjects or heads is not None or against is not None):
+            raise typer.BadParameter("--samples judges generated heads: leave out SUBJECT, --heads and --against.")
         report = _evaluate_samples(samples, train, checkpoint, template, output)
         print_json(report.model_dump(by_alias=True)) if as_json else print("\n".join(report.lines()))
         return

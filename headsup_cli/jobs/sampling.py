@@ -51,10 +51,12 @@ class SampleJob:
         return report
 
     def _check(self) -> None:
-        if self.between is not None and (self.like is not None or self.options.prompt is not None):
-            raise _contradiction("--between", "beside --like or --prompt", "alone", "leave one of them out")
+        if self.between is not None and (self.like is not None or self.options.prompt or self.options.negative):
+            raise _contradiction("--between", "beside --like, --prompt or --negative", "alone", "leave one of them out")
         if self.between is not None and self.count < 2:
             raise _contradiction("--between", "for one head", "two heads or more, both ends included", "raise -n")
+        if self.options.negative and self.options.guidance <= 1:
+            raise _contradiction("--negative", "without guidance", "--guidance above 1, which leads away", "raise it")
 
     def _asked(self) -> dict[str, Any]:
         asked: dict[str, Any] = asdict(self.options)

@@ -108,6 +108,8 @@ def load_latents(path: Path) -> LatentSet:
     Raises:
         InputError: The file is missing, damaged, or holds something else.
     """
+    if not path.is_file():
+        raise _unusable(path, "not there")
     try:
         with safe_open(path, "pt") as file:
             content = _Metadata.model_validate_json((file.metadata() or {}).get("content", ""))
@@ -126,4 +128,4 @@ def load_latents(path: Path) -> LatentSet:
 
 
 def _unusable(path: Path, found: str) -> InputError:
-    return InputError(path, found=found, expected="a file of latents", remedy="encode them again")
+    return InputError(path, found=found, expected="a file of latents", remedy="make one with 'headsup train'")

@@ -207,6 +207,7 @@ def test_generated_heads_are_judged_by_their_own_report(program, monkeypatch, tm
         (("--frame", "nope"), "'nope'"),
         (("--against", "nothing"), "nothing: without metrics.json"),
         (("--samples", "x"), "--train"),
+        (("--samples", "x", "--train", "y"), "leave out SUBJECT"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
