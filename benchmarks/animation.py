@@ -3,12 +3,15 @@
     python benchmarks/animation.py                     # ../shared/captures/ict_0, on its 16 cameras
     python benchmarks/animation.py --refine 60         # its neutral frame refined for a minute first
     python benchmarks/animation.py --head heads/ict_0  # a head that is there
-    python benchmarks/animation.py --people 32         # simulated people whom no training saw, 8 expressions each
+    python benchmarks/animation.py --people 32 --work DIR  # simulated people whom no training saw, 8 expressions each
     python benchmarks/animation.py --rig geometric --rig latent --rig blend
     python benchmarks/animation.py --pictures DIR      # left as is, animated, real: side by side
 
 PSNR where the template's face, eyes and mouth show in the real picture's pose. For the latent rig also how much of the
 way from the neutral latent to the one that the encoder makes of the real expression F goes (Z consistency).
+
+Simulated people stand before eight cameras, their head frame is the true one, and their neutral heads are refined in
+`--steps` steps and kept in DIR, so that the figures do not depend on the machine's speed.
 """
 
 import argparse
@@ -23,20 +26,27 @@ import numpy as np
 import torch
 
 from headsup_cli.animation.rig import Pose, Rig
-from headsup_cli.animation.rigs import rigged
+from headsup_cli.cameras.camera import Cameras
 from headsup_cli.capture.capture import Capture
 from headsup_cli.capture.rigs.detection import read_rig_dump
 from headsup_cli.gaussians.gaussians import Gaussians
-from headsup_cli.gaussians.head import Head, read_head
+from headsup_cli.gaussians.head import Head, is_head, read_head, write_head
 from headsup_cli.gaussians.spherical_harmonics import SH_C0
 from headsup_cli.inference.capture_views import capture_views
+from headsup_cli.inference.refine import RefineOptions, refine
+from headsup_cli.jobs.rigging import ready_to_animate
 from headsup_cli.media.images import to_8bit, write_image
 from headsup_cli.metrics.image_quality import psnr
-from headsup_cli.model.checkpoint import load_checkpoint
+from headsup_cli.model.checkpoint import Checkpoint, load_checkpoint
 from headsup_cli.model.expression import load_expression
 from headsup_cli.model.views import Views
 from headsup_cli.preprocessing.preprocess import PreprocessOptions, preprocess_rig
 from headsup_cli.rendering.render import render
+from headsup_cli.runtime.atomic import atomic_directory
+from headsup_cli.simulation.drawing.lens_view import ideal_camera
+from headsup_cli.simulation.drawing.shading import render_mesh
+from headsup_cli.simulation.rig.rig import RigPlan
+from headsup_cli.simulation.subject import SimulatedSubject, SimulationOptions, simulate_subject
 from headsup_cli.template.default import load_template
 from headsup_cli.template.template import Template
 from headsup_cli.template.texels import sample_texels
@@ -44,8 +54,8 @@ from headsup_cli.template.texels import sample_texels
 REPOSITORY = Path(__file__).resolve().parents[1]
 SUBJECT = REPOSITORY.parent / "shared" / "captures" / "ict_0"
 FIRST_UNSEEN = 700_000_000  # seed of the first simulated person
-EXPRESSIONS = 8
 SIZE_PX = 500
+SIMULATED = SimulationOptions(RigPlan("front", 8), width=240, height=320, expressions=1 + 8)
 REGIONS = ("face", "eyes", "mouth")
 
 
@@ -72,13 +82,46 @@ def rig_dump_moments(folder: Path, given: Path | None, refine: str, template: Te
             yield Moment(f"{folder.name}/{frame}", head, coefficients, views)
 
 
-def simulated_moments(people: int, refine: str, template: Template) -> Iterator[Moment]:
-    """Expressions of simulated people."""
+def simulated_moments(people: int, work: Path, steps: int, template: Template) -> Iterator[Moment]:
+    """Expressions of simulated people, beside heads of their neutral faces."""
+    checkpoint = load_checkpoint(None, template)
     for seed in range(FIRST_UNSEEN, FIRST_UNSEEN + people):
-        with tempfile.TemporaryDirectory() as place:
-            options = ["--expressions", str(1 + EXPRESSIONS), "--size", "375x500", "--truth", "light"]
-            run("simulate", "-n", "1", "--seed", str(seed), "-o", place, *options)
-            yield from rig_dump_moments(Path(place) / f"person_{seed:06d}", None, refine, template)
+        subject = simulate_subject(seed, SIMULATED)
+        neutral, *others = subject.expressions
+        folder = work / "heads" / str(seed)
+        if not is_head(folder):
+            with torch.enable_grad(), atomic_directory(folder) as unfinished:
+                head = refined(str(seed), pictures(subject, neutral, work), checkpoint, steps, template)
+                write_head(head, unfinished, template)
+        head = read_head(folder)
+        for frame in others:
+            yield Moment(f"{seed}/{frame}", head, subject.expressions[frame], pictures(subject, frame, work))
+
+
+def pictures(subject: SimulatedSubject, frame: str, work: Path) -> Views:
+    """What the cameras see of a moment, without background; drawn once."""
+    cameras = [ideal_camera(camera) for camera in subject.cameras.values()]
+    poses, K = (torch.cat([getattr(camera, name) for camera in cameras]) for name in ("cam_from_world", "K"))
+    path = work / "pictures" / f"{subject.seed}_{frame}.npy"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        exact, gains = Cameras(poses, K, SIMULATED.width, SIMULATED.height), np.ones((len(cameras), 3))
+        rgb, alpha = render_mesh(subject.posed(frame).mesh, subject.person.paint, exact, 2, gains)
+        np.save(path, to_8bit(np.concatenate([rgb, alpha[..., None]], -1)))
+    rgb, alpha = (torch.from_numpy(np.load(path)).float() / 255).split([3, 1], -1)
+    return Views(rgb, alpha, Cameras(poses.float(), K.float(), SIMULATED.width, SIMULATED.height), masked=True)
+
+
+def refined(subject: str, views: Views, checkpoint: Checkpoint, steps: int, template: Template) -> Head:
+    """A head as `headsup reconstruct --refine` makes it, in the frame of the cameras."""
+    with torch.inference_mode():
+        prediction = checkpoint.model(views.resized(checkpoint.model.config.encoder.image_size_px))
+    maps, latent = prediction.maps.map(torch.Tensor.clone), prediction.latent.clone()
+    if steps:
+        options = RefineOptions(steps=steps, resolution=maps.resolution, image_size_px=SIMULATED.height)
+        maps = refine(maps, views, template, options).maps
+    provenance = {"checkpoint": dict(checkpoint.provenance)}
+    return Head(subject, maps, template.name, template.sha256, np.eye(4), latent, provenance)
 
 
 def reconstruct(subject: Path, frame: str, folder: Path, refine: str) -> Path:
@@ -135,6 +178,8 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--subject", type=Path, default=SUBJECT)
     parser.add_argument("--people", type=int, default=0)
+    parser.add_argument("--work", type=Path, default=Path("animation_people"), metavar="DIR")
+    parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--refine", default="0", metavar="SECONDS")
     parser.add_argument("--head", type=Path)
     parser.add_argument("--rig", action="append", choices=["geometric", "latent", "blend"])
@@ -149,7 +194,7 @@ def main() -> None:
     given, template = parsed(), load_template()
     kinds = given.rig or ["geometric"]
     if given.people:
-        moments = simulated_moments(given.people, given.refine, template)
+        moments = simulated_moments(given.people, given.work, given.steps, template)
     else:
         moments = rig_dump_moments(given.subject, given.head, given.refine, template)
     print(f"{'':28} neutral  " + "  ".join(f"{kind:>9}" for kind in kinds) + "   Z")
@@ -158,7 +203,7 @@ def main() -> None:
         if moment.head is not head:
             head = moment.head
             weights = {"checkpoint": given.checkpoint, "expression": given.expression}
-            rigs = [rigged(head, template, kind, **weights) for kind in kinds]
+            rigs = [ready_to_animate(head, template, kind, **weights) for kind in kinds]
         results = [compare(moment, rig, template, given.pictures) for rig in rigs]
         gains.append([after - before for before, after in results])
         way = consistency(moment, given.checkpoint, given.expression, template) if kinds != ["geometric"] else np.nan

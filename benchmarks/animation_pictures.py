@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from headsup_cli.animation.rig import Pose
-from headsup_cli.animation.rigs import rigged
 from headsup_cli.cameras.trajectories import orbit
 from headsup_cli.gaussians.head import read_head
+from headsup_cli.jobs.rigging import ready_to_animate
 from headsup_cli.media.images import to_8bit, write_image
 from headsup_cli.rendering.render import render
 from headsup_cli.template.default import load_template
@@ -50,7 +50,7 @@ def main() -> None:
     camera = orbit(1, WIDTH_PX, HEIGHT_PX, centre=(0.0, 0.01, 0.0), view_height_m=0.27)
     rows = []
     for folder in given.heads:
-        rig = rigged(read_head(folder), load_template(), given.rig)
+        rig = ready_to_animate(read_head(folder), load_template(), given.rig)
         poses = (rig.pose(Pose.of(expression)) for expression in EXPRESSIONS)
         rows.append(np.concatenate([render(pose, camera).rgb[0].clamp(0, 1).numpy() for pose in poses], 1))
     write_image(given.output, to_8bit(np.concatenate(rows)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save
 from scipy.spatial.transform import Rotation
 
-from headsup_cli.animation.rig import Pose, Rig
+from headsup_cli.animation.rig import Pose, Rig, Unseen
 from headsup_cli.gaussians.gaussians import Gaussians
 from headsup_cli.runtime.atomic import atomic_write_bytes
 from headsup_cli.template.arkit import ARKIT_NAMES
@@ -30,8 +30,11 @@ class _Difference:
 
 
 def write_blendshapes(rig: Rig, path: Path) -> None:
-    """Write the neutral Gaussians and, for each of ARKit's 52 shapes, the difference at weight 1, as safetensors."""
-    rest = rig.neutral
+    """Write the neutral Gaussians and, for each of ARKit's 52 shapes, the difference at weight 1, as safetensors.
+
+    Differences are added up by whoever reads them, so what several shapes bring to light together is left out.
+    """
+    rest, rig = rig.neutral, replace(rig, unseen=Unseen.joined([], rig.neutral.sh))
     differences = [_difference(rest, rig.pose(Pose.of({name: 1.0}))) for name in ARKIT_NAMES]
     counts = torch.tensor([0, *(len(difference.index) for difference in differences)])
     tensors = {

@@ -18,20 +18,21 @@ def lifted_blendshapes(template: Template) -> Float32[np.ndarray, "52 v 3"]:
     """The template's blendshapes with the three that raise the brows made as large as people's.
 
     The frontalis raises the brow by about a centimetre and pulls the forehead's skin with it as a sheet, which glides
-    over the skull and comes to rest at the hairline, where the muscle ends. Blendshapes that lift a narrow band stretch
-    the brow instead. Shapes that rise so far already are left alone, and so are templates without brows or scalp.
+    over the skull and comes to rest at the hairline, where the muscle ends; below, the skin unfolds down to the lid.
+    Blendshapes that lift a narrow band stretch the brow instead, and tear what is under it. Shapes that rise so far
+    already are left alone, and so are templates without brows, lids or scalp.
     """
     blendshapes = template.blendshapes
     brows = [index for name, index in template.landmarks.items() if name.startswith("brow_")]
     together = sum(blendshapes[ARKIT_NAMES.index(name)][:, 1] for name in _RAISING)
-    reach_m = _forehead_m(template, brows)
-    if reach_m <= 0 or not 0 < (own_m := float(np.max(together[brows]))) < LIFT_M:
+    reach_m, lid_m = _forehead_m(template, brows), _to_the_lids_m(template, brows)
+    if min(reach_m, lid_m) <= 0 or not 0 < (own_m := float(np.max(together[brows]))) < LIFT_M:
         return blendshapes
     lifted = blendshapes.copy()
     skin = _skin(template)
     for name in _RAISING:
         index = ARKIT_NAMES.index(name)
-        lifted[index] = _with_forehead(template, blendshapes[index] * np.float32(LIFT_M / own_m), skin, reach_m)
+        lifted[index] = _with_forehead(template, blendshapes[index] * np.float32(LIFT_M / own_m), skin, reach_m, lid_m)
     return lifted
 
 
@@ -43,18 +44,25 @@ def _forehead_m(template: Template, brows: list[int]) -> float:
     return float(y[middle].min() - y[brows].max()) if brows and middle.any() else 0.0
 
 
+def _to_the_lids_m(template: Template, brows: list[int]) -> float:
+    """From the brows down to the edge of the upper lids; 0 where the template does not name them."""
+    lids = [index for name, index in template.landmarks.items() if name.startswith("upper_lid_")]
+    y = template.vertices[:, 1]
+    return float(y[brows].mean() - y[lids].mean()) if brows and lids else 0.0
+
+
 def _with_forehead(
-    template: Template, shape: Float32[np.ndarray, "v 3"], skin: Bool[np.ndarray, " v"], reach_m: float
+    template: Template, shape: Float32[np.ndarray, "v 3"], skin: Bool[np.ndarray, " v"], reach_m: float, lid_m: float
 ) -> Float[np.ndarray, "v 3"]:
-    """A raising shape whose lift fades out smoothly over `reach_m` above the brow, along the skull."""
+    """A raising shape whose lift fades out along the skull, over `reach_m` above the brow and `lid_m` below."""
     x, y, z = template.vertices.T
     front = np.flatnonzero(skin & (z > 0))
     weight = np.exp(-0.5 * ((x[front, None] - x[front]) / _COLUMN_M) ** 2)
     lift = weight * np.maximum(shape[front, 1], 0)
     crest = lift.argmax(1)  # of each vertex's column, the point that rises most
-    rise, above = lift.max(1), (y[front] - y[front[crest]]) / reach_m
-    share = np.clip(above, 0, 1)
-    sheet = np.where(above > 0, rise * (1 - share**2 * (3 - 2 * share)), 0)
+    rise, above_m = lift.max(1), y[front] - y[front[crest]]
+    share = np.clip(np.where(above_m > 0, above_m / reach_m, -above_m / lid_m), 0, 1)
+    sheet = rise * (1 - share**2 * (3 - 2 * share))
     normal = vertex_normals(template.vertices, template.faces)[front]
     along = np.array([0.0, 1.0, 0.0]) - normal[:, 1:2] * normal
     along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-6)

@@ -6,56 +6,67 @@ from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Float, Float32, Int32
-from scipy.spatial import cKDTree
+from jaxtyping import Bool, Float, Float32, Int32, Shaped
 
 from headsup_cli.animation.brow_lift import lifted_blendshapes
-from headsup_cli.animation.rig import OPEN_LIPS, RIGID_PARTS, Movement, Paint, Rig, part_vertices
+from headsup_cli.animation.lids import closing_lids
+from headsup_cli.animation.mouth import can_be_opened, inside_of_the_mouth
+from headsup_cli.animation.registration import MouthMarks, registered
+from headsup_cli.animation.rig import RIGID_PARTS, Movement, Paint, Rig, Unseen, part_vertices
 from headsup_cli.animation.sparse_rows import sparse_rows
-from headsup_cli.gaussians.gaussians import Gaussians
 from headsup_cli.gaussians.head import Head
-from headsup_cli.gaussians.spherical_harmonics import SH_C0
-from headsup_cli.gaussians.uv_maps import texel_anchors
-from headsup_cli.template.arkit import ARKIT_NAMES
+from headsup_cli.gaussians.uv_maps import bind, template_maps, texel_anchors
 from headsup_cli.template.template import Template
 from headsup_cli.template.texels import Texels, sample_texels, texel_positions, uv_derivatives
 
 _STILL_M = 2e-6  # texels that a blendshape moves by less do not follow it
 _SHAPES_AT_ONCE = 13
-_ON_EYE_M, _OFF_EYE_M = 0.0012, 0.002  # above the eyeball: what looks like it, and what is skin for certain
-_CAVITY_M = (0.004, 0.025)  # behind the lips: where the shade begins, and where it is deepest
-_CAVITY_BRIGHTNESS = 0.15  # there, display-encoded
-_MOUTH_M = (0.026, 0.038)  # about the lips, as seen from in front: what is dark, and where that ends
 
 
-def geometric_rig(head: Head, template: Template) -> Rig:
+def geometric_rig(head: Head, template: Template, marks: MouthMarks | None = None) -> Rig:
     """Rig a head by the template's blendshapes.
 
-    The points of the skin move as the template's do, scaled to the size of the subject's face. As the lips part, the
-    inside of the mouth, which pictures with closed lips say nothing about, becomes no brighter than its depth allows.
+    The points of the skin move as the template's do, scaled to the size of the subject's face. The inside of the mouth
+    and the lids, of which pictures with closed lips and open eyes say little, are the template's own as they show.
+
+    Args:
+        head: Any.
+        template: The one that it was made with.
+        marks: Where its mouth is; without them every texel is taken for what it is on the template.
 
     Raises:
         InputError: `template` is not the one that the head was made with.
     """
     resolution = head.maps.resolution
     neutral = head.gaussians(template).to("cpu").detach()
-    anchors, at = texel_anchors(template, resolution).positions.numpy(), _movement(template, resolution)
-    size = _face_size(template, resolution, neutral.means.numpy(), neutral.opacities.numpy(), anchors)
-    moved = neutral.means.numpy() - anchors
-    part_centres = [
-        _part_centre(template, part) + (np.median(moved[at.rigid == index], 0) if (at.rigid == index).any() else 0)
-        for index, part in enumerate(RIGID_PARTS)
-    ]
-    centres = np.array(part_centres, np.float32)
+    bare, own = bind(template_maps(resolution), texel_anchors(template, resolution)), _movement(template, resolution)
+    means, at, points = neutral.means.numpy(), own, own.anchors
+    size = _face_size(template, resolution, means, neutral.opacities.numpy(), own.anchors)
+    part = _texel_parts(template, resolution)
+    if marks is not None:
+        points, skin = marks.moved(own.anchors), part == "skin"
+        at = registered(own, points, means, marks, surface=skin, bound=~skin)
+    unseen = closing_lids(neutral, bare, own, at, points, size)
+    if can_be_opened(template):
+        unseen.append(inside_of_the_mouth(neutral, bare, template, part, at, points, size))
     return Rig(
         neutral=neutral,
         template=template,
         movement=replace(at, deltas=at.deltas * np.array([size] * 3 + [1] * 6, np.float32)),
-        paint=_joined(_mouth_in_shade(neutral, template, resolution), _lids_in_skin(neutral, at, centres)),
-        centres=centres,
+        paint=Paint.none(neutral.sh),
+        unseen=Unseen.joined(unseen, neutral.sh),
+        centres=_centres(template, own, means),
         size=size,
     )
+
+
+def _centres(template: Template, at: Movement, means: Float[np.ndarray, "n 3"]) -> Float32[np.ndarray, "p 3"]:
+    """Where the subject has the middles of the rigid parts."""
+    centres = np.stack([_part_centre(template, part) for part in RIGID_PARTS])
+    for index in range(len(RIGID_PARTS)):
+        if (own := at.rigid == index).any():
+            centres[index] += np.median((means - at.anchors)[own], 0)
+    return centres.astype(np.float32)
 
 
 @lru_cache(maxsize=4)
@@ -113,6 +124,12 @@ def _rigid_texels(template: Template, texels: Texels) -> Int32[np.ndarray, " n"]
     return rigid
 
 
+def _texel_parts(template: Template, resolution: int) -> Shaped[np.ndarray, " n"]:
+    """Name of each texel's part."""
+    texels = sample_texels(template, resolution)
+    return np.array(template.part_names)[template.face_parts[texels.face[texels.mask]]]
+
+
 def _head_share(template: Template, texels: Texels) -> Float32[np.ndarray, " n"]:
     """How far each texel takes part when the head turns: not at the torso, half way down the neck."""
     still = np.zeros(len(template.vertices), np.float32)
@@ -147,73 +164,6 @@ def _face_size(
         return float(np.sqrt(np.average((centred**2).sum(1), weights=weight)))
 
     return spread(means) / spread(anchors)
-
-
-def _mouth_in_shade(neutral: Gaussians, template: Template, resolution: int) -> Paint:
-    """The cavity of the mouth darkened where it is bright, as the lips part.
-
-    What lies behind cheeks and nose stays as it is: in a refined head it may show through the skin.
-    """
-    texels, sh = sample_texels(template, resolution), neutral.sh
-    factor = torch.ones(len(sh))
-    if {"mouth_inner", "tongue"} <= set(template.part_names) and "upper_lip_inner" in template.landmarks:
-        part = template.face_parts[texels.face[texels.mask]]
-        inside = np.isin(part, [template.part_names.index(name) for name in ("mouth_inner", "tongue")])
-        lips = template.vertices[template.landmarks["upper_lip_inner"]]
-        depth = lips[2] - texel_positions(texels, template.vertices)[texels.mask][:, 2]
-        share = np.clip((depth - _CAVITY_M[0]) / (_CAVITY_M[1] - _CAVITY_M[0]), 0, 1)
-        aside = np.linalg.norm(neutral.means.numpy()[:, :2] - lips[:2], axis=1)
-        share *= np.clip((_MOUTH_M[1] - aside) / (_MOUTH_M[1] - _MOUTH_M[0]), 0, 1)
-        allowed = torch.from_numpy(np.where(inside, 1 - share * (1 - _CAVITY_BRIGHTNESS), np.inf).astype(np.float32))
-        factor = (allowed / (0.5 + SH_C0 * sh[:, 0]).amax(1).clamp_min(1e-3)).clamp_max(1.0)
-    index = (factor < 1).nonzero()[:, 0]
-    darker = (factor[index, None, None] - 1) * sh[index]
-    darker[:, 0] -= (1 - factor[index, None]) * 0.5 / SH_C0  # colours are about mid grey
-    deltas = torch.cat([darker.flatten(1), torch.zeros(len(index), 1)], 1)
-    return Paint(
-        texels=index.numpy(),
-        first=np.arange(len(index) + 1),
-        shapes=np.full(len(index), OPEN_LIPS, np.int32),
-        deltas=deltas.numpy(),
-    )
-
-
-def _lids_in_skin(neutral: Gaussians, at: Movement, centres: Float32[np.ndarray, "p 3"]) -> Paint:
-    """Splats of the lids that refinement put on the eyeball, where they look like it: skin once the lids are closed.
-
-    They take the colour of the nearest texel of the same skin that lies off the eyeball.
-    """
-    means, blinks = neutral.means.numpy(), (ARKIT_NAMES.index("eyeBlinkLeft"), ARKIT_NAMES.index("eyeBlinkRight"))
-    rows = [np.zeros((0, neutral.sh[0].numel() + 1), np.float32)]
-    texels, shapes = [np.zeros(0, np.int64)], [np.zeros(0, np.int32)]
-    for eye, blink in enumerate(blinks):
-        own = at.rigid == eye
-        if not own.any():
-            continue
-        radius_m = np.median(np.linalg.norm(means[own] - centres[eye], axis=1))
-        apart_m = np.linalg.norm(means - centres[eye], axis=1)
-        ahead = (at.rigid < 0) & (means[:, 2] > centres[eye, 2])
-        on = np.flatnonzero(ahead & (apart_m < radius_m + _ON_EYE_M))
-        off = np.flatnonzero(ahead & (apart_m > radius_m + _OFF_EYE_M) & (apart_m < 2 * radius_m))
-        if len(on) == 0 or len(off) == 0:
-            continue
-        nearest = off[cKDTree(at.anchors[off]).query(at.anchors[on])[1]]
-        change = (neutral.sh[nearest] - neutral.sh[on]).flatten(1).numpy()
-        rows.append(np.pad(change, ((0, 0), (0, 1))))
-        texels.append(on)
-        shapes.append(np.full(len(on), blink, np.int32))
-    index = np.concatenate(texels)
-    return Paint(index, np.arange(len(index) + 1), np.concatenate(shapes), np.concatenate(rows))
-
-
-def _joined(first: Paint, second: Paint) -> Paint:
-    """Both."""
-    return Paint(
-        texels=np.concatenate([first.texels, second.texels]),
-        first=np.concatenate([first.first, first.first[-1] + second.first[1:]]),
-        shapes=np.concatenate([first.shapes, second.shapes]),
-        deltas=np.concatenate([first.deltas, second.deltas]),
-    )
 
 
 def _part_centre(template: Template, part: str) -> Float[np.ndarray, " 3"]:

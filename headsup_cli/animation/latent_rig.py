@@ -11,7 +11,8 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from headsup_cli.animation.geometric_rig import geometric_rig
-from headsup_cli.animation.rig import OPEN_LIPS, RIGID_PARTS, Movement, Paint, Rig
+from headsup_cli.animation.registration import MouthMarks
+from headsup_cli.animation.rig import RIGID_PARTS, Movement, Paint, Rig
 from headsup_cli.animation.sparse_rows import sparse_rows
 from headsup_cli.errors import InputError
 from headsup_cli.gaussians.gaussians import Gaussians
@@ -33,6 +34,7 @@ def latent_rig(
     model: HeadModel,
     transformer: ExpressionTransformer,
     *,
+    marks: MouthMarks | None = None,
     moved_share: float = 1.0,
     painted_share: float = 1.0,
 ) -> Rig:
@@ -47,14 +49,14 @@ def latent_rig(
         template: The one that the head was made with.
         model: Decodes the latent.
         transformer: F.
+        marks: Where the head's mouth is, see `geometric_rig`.
         moved_share: How far the skin follows the latent, the rest of the way the template's blendshapes.
-        painted_share: How far the latent's change of colour and opacity is taken over, in place of the shade in
-            the mouth.
+        painted_share: How far the latent's change of colour and opacity is taken over.
 
     Raises:
         InputError: The head has no latent, or not one of this model, or another template.
     """
-    rig = geometric_rig(head, template)
+    rig = geometric_rig(head, template, marks)
     latent = _latent_of(head, model)
     anchors, decoded = texel_anchors(template, head.maps.resolution), _decoder(model, template, head.maps.resolution)
     surface = bind(decoded(latent), anchors)
@@ -159,7 +161,6 @@ def _paint(rig: Rig, surface: Gaussians, shapes: list[Gaussians], share: float) 
             sh = (shape.sh - surface.sh).flatten(1)
             logit = torch.logit(shape.opacities, 1e-4) - torch.logit(surface.opacities, 1e-4)
             yield share * torch.cat([sh, logit[:, None]], 1).numpy() * skin
-        yield (1 - share) * _dense(rig.paint, len(skin))
 
     def seen(change: Float32[np.ndarray, "n d"]) -> np.ndarray:
         return (np.abs(change[:, :3]).max(1) * SH_C0 > _PLAIN) | (np.abs(change[:, -1]) > 20 * _PLAIN)
@@ -167,11 +168,3 @@ def _paint(rig: Rig, surface: Gaussians, shapes: list[Gaussians], share: float) 
     first, names, deltas = sparse_rows(changes(), seen)
     painted = np.flatnonzero(np.diff(first))
     return Paint(painted, np.append(first[painted], first[-1]), names, deltas)
-
-
-def _dense(paint: Paint, count: int) -> Float32[np.ndarray, "n d"]:
-    """The shade of the mouth, texel by texel."""
-    dense = np.zeros((count, paint.deltas.shape[1]), np.float32)
-    rows = paint.shapes == OPEN_LIPS
-    dense[np.repeat(paint.texels, np.diff(paint.first))[rows]] = paint.deltas[rows]
-    return dense

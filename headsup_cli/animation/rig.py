@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int, Int32, Int64
 from scipy.spatial.transform import Rotation
+from torch import Tensor
 
 from headsup_cli.animation.curves import MAX_WEIGHT
 from headsup_cli.animation.rig_kernels import paint_texels, pose_texels
-from headsup_cli.gaussians.gaussians import Gaussians
+from headsup_cli.gaussians.gaussians import Gaussians, concatenate
+from headsup_cli.gaussians.spherical_harmonics import SH_C0
 from headsup_cli.template.arkit import ARKIT_NAMES
 from headsup_cli.template.coefficients import check_coefficients
 from headsup_cli.template.template import Template
 
 RIGID_PARTS = ("eye_left", "eye_right", "teeth_lower")
-_BLINKS = [ARKIT_NAMES.index(name) for name in ("eyeBlinkLeft", "eyeBlinkRight")]
-OPEN_LIPS = len(ARKIT_NAMES)  # the row of `Paint.shapes` that goes with how far the lips are parted
-_OPEN_LIPS_M = 0.01  # how far that is all the way
+BLINKS = [ARKIT_NAMES.index(name) for name in ("eyeBlinkLeft", "eyeBlinkRight")]
+OPEN_LIPS = len(ARKIT_NAMES)  # in `Unseen.shapes`: what goes with how far the lips are parted
+_OPEN_LIPS_M = 0.004  # how far that is all the way: from there on one looks between them
+_ATTRIBUTES = [attribute.name for attribute in fields(Gaussians)]
 _RETRACTION_M = 0.006  # of an eye behind closed lids: further than people's, so that nothing comes through
 
 
@@ -61,12 +64,78 @@ class Movement:
 
 @dataclass(frozen=True)
 class Paint:
-    """How the texels' looks change with the blendshapes, and with how far the lips are parted."""
+    """How the texels' looks change with the blendshapes."""
 
     texels: Int64[np.ndarray, " p"]  # those that change
     first: Int64[np.ndarray, " p1"]  # rows of `deltas` of each, and their end
-    shapes: Int32[np.ndarray, " m"]  # ARKit's, or OPEN_LIPS
+    shapes: Int32[np.ndarray, " m"]
     deltas: Float32[np.ndarray, "m d"]  # at weight 1: SH coefficients [k, 3], and the opacity's logit
+
+    @staticmethod
+    def none(sh: Float[Tensor, "n k 3"]) -> Paint:
+        """All looks stay."""
+        rows = np.zeros((0, sh[0].numel() + 1), np.float32)
+        return Paint(np.zeros(0, np.int64), np.zeros(1, np.int64), np.zeros(0, np.int32), rows)
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """Gaussians that are others, before anything moves, once a blendshape is on or the lips are parted.
+
+    Pictures of a face at rest do not show them, and what was made of them there would come to light.
+    """
+
+    texels: Int64[np.ndarray, " s"]  # each at most once
+    shapes: Int32[np.ndarray, " s"]  # ARKit's, or OPEN_LIPS
+    onset: Float32[np.ndarray, " s"]  # weight at which the change begins; it is complete at 1
+    others: Gaussians  # [s], at weight 1
+
+    @staticmethod
+    def on_template(
+        bare: Gaussians,
+        texels: Int64[np.ndarray, " s"],
+        shape: int,
+        means: Float[np.ndarray, "s 3"],
+        colours: Float[np.ndarray, "s 3"],
+        size: float,
+    ) -> Unseen:
+        """Some of the template's (`bare`: all), moved and coloured, as large as the face asks."""
+        bare = bare[torch.from_numpy(texels)]
+        sh = torch.zeros_like(bare.sh)
+        sh[:, 0] = torch.from_numpy((colours - 0.5) / SH_C0)
+        placed = replace(bare, means=torch.from_numpy(means).float(), scales=size * bare.scales, sh=sh)
+        return Unseen(texels, np.full(len(texels), shape, np.int32), np.zeros(len(texels), np.float32), placed)
+
+    @staticmethod
+    def joined(parts: Sequence[Unseen], sh: Float[Tensor, "n k 3"]) -> Unseen:
+        """All of the parts, for Gaussians with colours like `sh`."""
+        none = Gaussians(*(torch.zeros(0, *shape) for shape in ((3,), (4,), (3,), (), sh.shape[1:])))
+        return Unseen(
+            np.concatenate([np.zeros(0, np.int64), *(part.texels for part in parts)]),
+            np.concatenate([np.zeros(0, np.int32), *(part.shapes for part in parts)]),
+            np.concatenate([np.zeros(0, np.float32), *(part.onset for part in parts)]),
+            concatenate([none, *(part.others for part in parts)]),
+        )
+
+    def shown(self, rest: Gaussians, looks: Float32[np.ndarray, " 53"]) -> Gaussians:
+        """The Gaussians at rest with these as far on the way to the others as the weights say."""
+        share = torch.from_numpy(((looks[self.shapes] - self.onset) / (1 - self.onset)).clip(0, 1))
+        at = share.nonzero()[:, 0]
+        if len(at) == 0:
+            return rest
+        texels, share = torch.from_numpy(self.texels)[at], share[at, None]
+        before, after = rest[texels], self.others[at]
+        quats = torch.nn.functional.normalize(before.quats)
+        quats = quats * torch.where((quats * after.quats).sum(1, keepdim=True) < 0, -1.0, 1.0)
+        between = Gaussians(
+            means=torch.lerp(before.means, after.means, share),
+            quats=torch.lerp(quats, after.quats, share),
+            scales=before.scales * (after.scales / before.scales) ** share,
+            opacities=torch.lerp(before.opacities, after.opacities, share[:, 0]),
+            sh=torch.lerp(before.sh, after.sh, share[..., None]),
+        )
+        pairs = ((getattr(rest, name), getattr(between, name)) for name in _ATTRIBUTES)
+        return Gaussians(*(whole.index_copy(0, texels, part) for whole, part in pairs))
 
 
 @dataclass(frozen=True)
@@ -81,19 +150,21 @@ class Rig:
     template: Template
     movement: Movement
     paint: Paint
+    unseen: Unseen
     centres: Float32[np.ndarray, "p 3"]  # of the subject's rigid parts
     size: float  # of the subject's face over the template's
 
     def pose(self, pose: Pose) -> Gaussians:
         """The Gaussians of one moment, on the CPU, in the head frame of the head at rest."""
         weights = pose.weights.clip(0, MAX_WEIGHT).astype(np.float32)
-        at, paint, rest = self.movement, self.paint, self.neutral
+        at, paint = self.movement, self.paint
+        rest = self.unseen.shown(self.neutral, np.append(weights, np.float32(self._lips_parted(weights))))
         attributes = [tensor.numpy() for tensor in (rest.means, rest.quats, rest.scales)]
         posed = [np.empty_like(attribute) for attribute in attributes]
-        opacities = rest.opacities.numpy().copy()
-        sh = rest.sh.numpy().copy()  # painted, then turned in place
-        looks = np.append(weights, np.float32(self._lips_parted(weights)))
-        paint_texels(looks, paint.texels, paint.first, paint.shapes, paint.deltas, sh, opacities)
+        opacities, sh = (part.numpy() for part in (rest.opacities, rest.sh))  # painted; sh then turned in place
+        if rest is self.neutral:
+            opacities, sh = opacities.copy(), sh.copy()
+        paint_texels(weights, paint.texels, paint.first, paint.shapes, paint.deltas, sh, opacities)
         pose_texels(
             weights, at.first, at.shapes, at.deltas, at.tangents, at.frames, at.anchors, at.rigid,
             self._transforms(pose, weights), at.head_share, _rotation_vector(pose.head_rad), at.pivot,
@@ -129,7 +200,7 @@ class Rig:
         for index, part in enumerate(RIGID_PARTS):
             rotation, shift = _rigid_motion(*self._rigid_shapes[index], weights)
             if part.startswith("eye"):
-                shift = np.array([0, 0, -_RETRACTION_M * min(1.0, weights[_BLINKS[index]]) ** 2])
+                shift = np.array([0, 0, -_RETRACTION_M * min(1.0, weights[BLINKS[index]]) ** 2])
                 if pose.gaze_rad is not None:
                     yaw, pitch = pose.gaze_rad[index]
                     rotation = Rotation.from_euler("YX", [yaw, -pitch]).as_matrix()

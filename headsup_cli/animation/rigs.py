@@ -7,6 +7,7 @@ from typing import Literal
 
 from headsup_cli.animation.geometric_rig import geometric_rig
 from headsup_cli.animation.latent_rig import latent_rig
+from headsup_cli.animation.registration import MouthMarks
 from headsup_cli.animation.rig import Rig
 from headsup_cli.errors import InputError
 from headsup_cli.gaussians.head import Head
@@ -18,7 +19,13 @@ RigKind = Literal["geometric", "latent", "blend"]
 
 
 def rigged(
-    head: Head, template: Template, kind: RigKind, *, checkpoint: Path | None = None, expression: Path | None = None
+    head: Head,
+    template: Template,
+    kind: RigKind,
+    *,
+    checkpoint: Path | None = None,
+    expression: Path | None = None,
+    marks: MouthMarks | None = None,
 ) -> Rig:
     """A head ready to be posed.
 
@@ -28,12 +35,13 @@ def rigged(
         kind: By the template's blendshapes; by the latent; or moved by the former and painted by the latter.
         checkpoint: Weights that gave the head its latent; those that come with headsup by default.
         expression: Weights of the expression transformer; likewise.
+        marks: Where the head's mouth is, see `geometric_rig`.
 
     Raises:
         InputError: The weights are not there or do not belong together, or the head is not theirs.
     """
     if kind == "geometric":
-        return geometric_rig(head, template)
+        return geometric_rig(head, template, marks)
     weights, learned = checkpoint or DEFAULT_CHECKPOINT, load_expression(expression)
     found = latent_fingerprint(weights)
     if learned.model_hash != found:
@@ -55,4 +63,4 @@ def rigged(
             remedy="name its weights with --checkpoint, reconstruct it again, or take --rig geometric",
         )
     share = 1.0 if kind == "latent" else 0.0
-    return latent_rig(head, template, loaded.model, learned.network, moved_share=share)
+    return latent_rig(head, template, loaded.model, learned.network, marks=marks, moved_share=share)

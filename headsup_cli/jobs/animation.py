@@ -8,10 +8,11 @@ from pathlib import Path
 
 from headsup_cli.animation.curves import Curves
 from headsup_cli.animation.outputs import Output, VideoOptions, animation_path, write_animation
-from headsup_cli.animation.rigs import RigKind, rigged
+from headsup_cli.animation.rigs import RigKind
 from headsup_cli.gaussians.head import read_head
 from headsup_cli.jobs.head_source import source_hash, source_name
 from headsup_cli.jobs.receipts import fingerprint, is_current, write_receipt
+from headsup_cli.jobs.rigging import ready_to_animate
 from headsup_cli.model.checkpoint import DEFAULT_CHECKPOINT
 from headsup_cli.model.expression import DEFAULT_EXPRESSION
 from headsup_cli.runtime.hashing import sha256_of
@@ -39,7 +40,7 @@ class AnimateJob:
     def __call__(self, source: Path) -> None:
         """Write a head's animation; it appears complete or not at all."""
         head, surface, result = read_head(source), self._surface(), self.result(source)
-        ready = rigged(head, surface, self.rig, checkpoint=self.checkpoint, expression=self.expression)
+        ready = ready_to_animate(head, surface, self.rig, checkpoint=self.checkpoint, expression=self.expression)
         write_animation(ready, self.curves, result, self.to, self.options, device=self.device)
         details = {"head": str(source), "clip": self.name, **self._options()}
         write_receipt(self._receipt(source), self._made_from(source), details)

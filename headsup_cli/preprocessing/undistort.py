@@ -142,4 +142,4 @@ def _covered(
     )  # [n, 2]
     rays = _ideal(border, K) / factors[:, None, None]  # [n, border, 2]
     source = camera.project(rays.reshape(-1, 2)).reshape(rays.shape)
-    return ((source >= 0.5) & (source <= (width - 0.5, height - 0.5))).all((1, 2))
+    return np.asarray(((source >= 0.5) & (source <= (width - 0.5, height - 0.5))).all((1, 2)))

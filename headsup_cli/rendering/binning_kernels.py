@@ -38,7 +38,7 @@ def count_digits(first, last, keys, lowest, rectangles, low, high, pairs, histog
     """
     for i in range(digits * DIGITS):
         histograms[i] = 0
-    n = 0
+    n = np.int64(0)
     for row in range(first, last):
         _, top, _, bottom = rectangle_of(rectangles[row])
         key, touches = np.uint64(keys[row]) - lowest, np.int64(top < high and bottom > low)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
+from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from headsup_cli.animation.blendshape_file import write_blendshapes
@@ -10,7 +11,8 @@ from headsup_cli.animation.clips import clip
 from headsup_cli.animation.curves import Curves
 from headsup_cli.animation.geometric_rig import geometric_rig
 from headsup_cli.animation.outputs import VideoOptions, posed, write_animation_video, write_plys
-from headsup_cli.animation.rig import Pose
+from headsup_cli.animation.registration import MouthMarks
+from headsup_cli.animation.rig import OPEN_LIPS, Pose
 from headsup_cli.errors import InputError
 from headsup_cli.gaussians.head import Head
 from headsup_cli.gaussians.ply import read_ply
@@ -104,16 +106,86 @@ def test_a_turn_of_the_head_leaves_the_torso_and_turns_the_face(rig):
     )
 
 
-def test_lips_part_over_a_dark_mouth(rig, template):
-    texels = sample_texels(template, 96)
-    part = template.face_parts[texels.face[texels.mask]]
-    deep = (part == template.part_names.index("mouth_inner")) & (rig.movement.anchors[:, 2] < 0.08)
-    lips = template.vertices[template.landmarks["upper_lip_inner"], :2]
-    aside = np.linalg.norm(rig.neutral.means.numpy()[:, :2] - lips, axis=1)
-    still, opened = (rig.pose(Pose.of(pose)).sh[:, 0].mean(1) for pose in ({}, {"jawOpen": 0.8}))
-    seen, behind_the_cheeks = deep & (aside < 0.02), deep & (aside > 0.04)
-    assert opened[seen].mean() < still[seen].mean() - 0.5
-    torch.testing.assert_close(opened[behind_the_cheeks], still[behind_the_cheeks], atol=0, rtol=0)
+def part_texels(template, resolution, *names):
+    texels = sample_texels(template, resolution)
+    return np.isin(np.array(template.part_names)[template.face_parts[texels.face[texels.mask]]], names)
+
+
+def test_lips_part_over_a_mouth_of_the_templates_own(template):
+    """Whatever pictures of a closed mouth made of it, here bright green splats on the lips."""
+    inside = part_texels(template, 96, "mouth_inner", "tongue", "teeth_upper", "teeth_lower")
+    maps, anchors = template_maps(96), texel_anchors(template, 96)
+    lips = torch.from_numpy(template.vertices[template.landmarks["upper_lip_inner"]])
+    shift = torch.einsum("nji,nj->ni", anchors.frames, lips - anchors.positions) * torch.from_numpy(inside)[:, None]
+    maps.offset[anchors.mask] = 0.9 * shift
+    maps.sh[anchors.mask] = torch.where(
+        torch.from_numpy(inside)[:, None, None], torch.tensor([-1.0, 2.0, -1.0]), maps.sh[anchors.mask]
+    )
+    rig = geometric_rig(Head("anna", maps, template.name, template.sha256, np.eye(4)), template)
+    still, opened = (rig.pose(Pose.of(pose)) for pose in ({}, {"jawOpen": 0.8}))
+    torch.testing.assert_close(still.sh, rig.neutral.sh, atol=1e-6, rtol=0)
+    anchors = rig.movement.anchors
+    seen = np.isin(np.arange(len(anchors)), rig.unseen.texels[rig.unseen.shapes == OPEN_LIPS])
+    assert seen.sum() > 50
+    assert ((opened.means[seen, 2] - still.means[skin(template, 96), 2].max()) < -0.004).all()
+    colour = 0.5 + 0.28209479 * opened.sh[seen, 0]
+    assert (colour[:, 1] <= colour[:, 0] + 1e-6).all(), "nothing green comes to light"
+    assert colour.min() < 0.45, "the cavity is darker than the grey lips"
+    teeth = part_texels(template, 96, "teeth_lower")[seen]
+    assert (opened.means - still.means)[seen][teeth][:, 1].mean() < -5e-3, "the lower teeth go down with the jaw"
+
+
+def test_lids_close_over_the_eyes_in_the_colour_of_the_skin_about_them(template):
+    """Even where refinement painted them, and the eyes, as irises."""
+    maps, anchors = template_maps(96), texel_anchors(template, 96)
+    about = np.zeros(len(anchors), bool)
+    for side in ("left", "right"):
+        pupil = template.vertices[template.landmarks[f"pupil_{side}"]]
+        about |= np.linalg.norm(anchors.positions.numpy() - pupil, axis=1) < 0.007
+    maps.sh[anchors.mask] = torch.where(torch.from_numpy(about)[:, None, None], 2.0, maps.sh[anchors.mask])
+    rig = geometric_rig(Head("anna", maps, template.name, template.sha256, np.eye(4)), template)
+    half, closed, wink = (
+        rig.pose(Pose.of(pose)).sh[:, 0].numpy()
+        for pose in ({"eyeBlinkLeft": 0.0}, {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0}, {"eyeBlinkRight": 1.0})
+    )
+    blink = rig.pose(Pose.of({"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0})).means - rig.neutral.means
+    lids = about & skin(template, 96) & (blink.norm(dim=1).numpy() > 4e-3)
+    assert lids.sum() > 10
+    np.testing.assert_allclose(half, rig.neutral.sh[:, 0], atol=1e-6)
+    assert np.abs(closed[about & part_texels(template, 96, "eye_left", "eye_right")]).max() < 1e-3
+    assert np.abs(closed[lids]).mean() < 0.3 < np.abs(half[lids]).mean()
+    left = lids & (rig.movement.anchors[:, 0] > 0)
+    np.testing.assert_allclose(wink[left], half[left], atol=1e-6)
+
+
+def test_splats_beside_their_features_move_as_what_they_lie_on(template):
+    """A head whose splats all sit 8 mm too low for their texels, while its landmarks are the template's."""
+    maps, anchors = template_maps(96), texel_anchors(template, 96)
+    face = torch.from_numpy(skin(template, 96)) & (anchors.positions[:, 2] > 0.03)
+    shift = torch.tensor([0.0, -0.008, 0.0]) * face[:, None]
+    maps.offset[anchors.mask] = torch.einsum("nji,nj->ni", anchors.frames, shift)
+    low = Head("anna", maps, template.name, template.sha256, np.eye(4))
+    points = np.stack([template.vertices[index] for index in template.landmarks.values()]).astype(np.float64)
+    marks = MouthMarks(points, points.copy())
+    exact = geometric_rig(Head("anna", template_maps(96), template.name, template.sha256, np.eye(4)), template)
+    pose = Pose.of({"mouthSmileLeft": 1.0, "mouthSmileRight": 1.0})
+    expected = (exact.pose(pose).means - exact.neutral.means).numpy()
+
+    def error(rig):
+        means, there = rig.neutral.means.numpy(), part_texels(template, 96, "skin")
+        distance, nearest = cKDTree(anchors.positions.numpy()[there]).query(means)
+        wanted = expected[there][nearest]
+        judged = face.numpy() & (distance < 0.003) & (np.linalg.norm(wanted, axis=1) > 2e-3)
+        assert judged.sum() > 100
+        return np.linalg.norm((rig.pose(pose).means - rig.neutral.means).numpy() - wanted, axis=1)[judged].mean()
+
+    assert error(geometric_rig(low, template, marks)) < 0.5 * error(geometric_rig(low, template))
+
+
+@pytest.mark.parametrize(("count", "off_m", "tell"), [(20, 0.005, True), (20, 0.05, False), (5, 0.0, False)])
+def test_landmarks_that_are_too_few_or_far_off_tell_nothing(count, off_m, tell):
+    points = np.random.default_rng(0).normal(0, 0.03, (count, 3))
+    assert MouthMarks(points, points + np.array([0, 0, off_m])).tell is tell
 
 
 def test_size_of_the_face_scales_the_movement(head, template):

@@ -80,7 +80,7 @@ def test_a_single_coefficient_is_what_the_latent_decodes_to_with_the_detail_on_t
     expected = rig.neutral.means + moved.means - still.means
     assert (moved.means - still.means).norm(dim=1).mean() > 3e-4
     assert (posed.means - expected)[soft].norm(dim=1).mean() < 5e-5
-    torch.testing.assert_close(posed.sh[soft], (rig.neutral.sh + moved.sh - still.sh)[soft], atol=0.06, rtol=0)
+    torch.testing.assert_close(posed.sh[soft], (rig.neutral.sh + moved.sh - still.sh)[soft], atol=0.09, rtol=0)
 
 
 def test_eyes_stay_rigid_and_keep_their_colours(rig):

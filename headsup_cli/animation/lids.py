@@ -1,0 +1,96 @@
+"""Lids that close: pictures of open eyes show little of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int64
+from scipy.spatial import cKDTree
+
+from headsup_cli.animation.rig import BLINKS, Movement, Unseen
+from headsup_cli.gaussians.gaussians import Gaussians
+from headsup_cli.gaussians.spherical_harmonics import SH_C0
+
+_CALM = 0.01  # of a blink's longest way: skin about the eye that stays where it is
+_LID = (0.02, 0.12)  # of it: where the lid begins, and where it is all lid
+_ABOUT_M = 0.03  # of the lid's middle: how far that skin is looked for
+_FACE_M = 0.07  # likewise: the face, by whose colour skin is told from glasses and hair
+_LATE = 0.75  # weight of a blink from which on nothing is to be seen of the eye
+_NEIGHBOURS = 24  # texels of it that say what a lid is like
+
+
+def closing_lids(
+    neutral: Gaussians, bare: Gaussians, own: Movement, at: Movement, points: Float[np.ndarray, "n 3"], size: float
+) -> list[Unseen]:
+    """The lids of both eyes as they are once closed: a sheet of skin, as the skin about the eye has it.
+
+    Where eyes are open, refinement puts much of the lids, which are folded away, on the eyeball and paints it as that.
+
+    Args:
+        neutral: The head at rest.
+        bare: The template itself as Gaussians, texel by texel.
+        own: How the texels move, each by its own point.
+        at: How they move.
+        points: Where the head has the texels' points, as far as is known.
+        size: Of the subject's face over the template's.
+    """
+    return [part for eye in range(len(BLINKS)) for part in _closing(neutral, bare, own, at, points, eye, size)]
+
+
+def _closing(
+    neutral: Gaussians,
+    bare: Gaussians,
+    own: Movement,
+    at: Movement,
+    points: Float[np.ndarray, "n 3"],
+    eye: int,
+    size: float,
+) -> list[Unseen]:
+    blink, means, looks = BLINKS[eye], neutral.means.numpy(), neutral.sh[:, 0].numpy()
+    share = _lid_share(own, blink)
+    chosen = np.flatnonzero(share)
+    if len(chosen) == 0:
+        return []
+    share, apart_m = share[chosen, None], np.linalg.norm(at.anchors - points[chosen].mean(0), axis=1)
+    still = (at.rigid < 0) & (neutral.opacities.numpy() > 0.5) & (_way(at, blink) < _CALM * _way(own, blink).max())
+    calm = np.flatnonzero(still & (apart_m < _ABOUT_M))
+    calm = calm[_plain(looks[calm], looks[apart_m < _FACE_M])]
+    if len(calm) < _NEIGHBOURS:
+        return []
+    near = calm[cKDTree(at.anchors[calm]).query(points[chosen], _NEIGHBOURS)[1]]  # [s, k]
+    home = points[chosen] + np.median((means - at.anchors)[near], 1)
+    skin = np.median(looks[near], 1)
+    colours = 0.5 + SH_C0 * (looks[chosen] + share * (skin - looks[chosen]))
+    where = means[chosen] + share * (home - means[chosen])
+    lid = Unseen.on_template(bare, chosen, blink, where, colours, size)
+    return [lid, _behind(neutral, np.flatnonzero(at.rigid == eye), blink, np.median(skin, 0))]
+
+
+def _behind(neutral: Gaussians, ball: Int64[np.ndarray, " b"], blink: int, skin: Float[np.ndarray, " 3"]) -> Unseen:
+    """An eyeball coloured as skin, should something of it come through."""
+    own = neutral[torch.from_numpy(ball)]
+    sh = torch.zeros_like(own.sh)
+    sh[:, 0] = torch.from_numpy(skin)
+    late = np.full(len(ball), _LATE, np.float32)
+    return Unseen(ball, np.full(len(ball), blink, np.int32), late, replace(own, sh=sh))
+
+
+def _lid_share(own: Movement, blink: int) -> Float[np.ndarray, " n"]:
+    """0 for what is no lid, 1 for what is wholly one."""
+    way = _way(own, blink)
+    return np.clip((way / max(way.max(), 1e-9) - _LID[0]) / (_LID[1] - _LID[0]), 0, 1) * (own.rigid < 0)
+
+
+def _plain(colours: Float[np.ndarray, "n 3"], face: Float[np.ndarray, "m 3"]) -> Bool[np.ndarray, " n"]:
+    """The half that looks most like the face at large: no brow, no glasses, no lock of hair."""
+    apart = np.linalg.norm(colours - np.median(face, 0), axis=1)
+    return apart <= np.median(apart)
+
+
+def _way(at: Movement, shape: int) -> Float[np.ndarray, " n"]:
+    """How far a blendshape moves each texel."""
+    rows, way = at.shapes == shape, np.zeros(len(at.anchors))
+    way[np.repeat(np.arange(len(at.anchors)), np.diff(at.first))[rows]] = np.linalg.norm(at.deltas[rows, :3], axis=1)
+    return way

@@ -1,0 +1,79 @@
+"""What comes to light as the lips part: pictures of a closed mouth tell nothing about it."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Float, Shaped
+from scipy.spatial import cKDTree
+
+from headsup_cli.animation.rig import OPEN_LIPS, Movement, Unseen
+from headsup_cli.gaussians.gaussians import Gaussians
+from headsup_cli.gaussians.spherical_harmonics import SH_C0
+from headsup_cli.template.template import Template
+
+_PARTS = ("mouth_inner", "tongue", "teeth_upper", "teeth_lower")
+_REACH_M = (0.028, 0.016)  # across and up from the lips' middle: what lies farther is never seen between them
+_LIPS_M, _VERMILION_M = 0.012, 0.004  # beyond the skin nearest to them: what tells their place, and colour
+_DEEP_M = (0.004, 0.025)  # behind the lips: where the shade begins, and where it is deepest
+_POINTS = 16  # texels that say where that middle is
+_SHADE, _FAINTER_SHADE = 0.85, 0.5  # what is lost there, of the cavity and of teeth and tongue
+_SKIN, _BEHIND_M = 16, 0.006  # splats that say where the skin is, and how far the rest stays behind it
+_FACE_M = 0.04  # behind the lips: skin farther back is not the face's
+_IVORY = np.array([0.78, 0.74, 0.67], np.float32)  # display-encoded
+
+
+def inside_of_the_mouth(
+    neutral: Gaussians,
+    bare: Gaussians,
+    template: Template,
+    part: Shaped[np.ndarray, " n"],
+    at: Movement,
+    points: Float[np.ndarray, "n 3"],
+    size: float,
+) -> Unseen:
+    """Teeth, tongue and cavity, put where the template has them behind the subject's lips, in colours of their own.
+
+    In a head that was captured with closed lips they hold whatever helped to explain the lips. Cavity and tongue take
+    the colour of the lips, teeth that of ivory, the darker the deeper. What lies behind cheeks and nose stays as it is.
+
+    Args:
+        neutral: The head at rest.
+        bare: The template itself as Gaussians, texel by texel.
+        template: The one that the head was made with.
+        part: Each texel's.
+        at: How the texels move.
+        points: Where the head has the texels' points, as far as is known.
+        size: Of the subject's face over the template's.
+    """
+    anchors, means, skin = bare.means.numpy(), neutral.means.numpy(), part == "skin"
+    lips = template.vertices[[template.landmarks[f"{lip}_lip_inner"] for lip in ("upper", "lower")]].mean(0)
+    skin_of_lips = np.flatnonzero(skin)[np.linalg.norm(anchors[skin] - lips, axis=1).argsort()[:_POINTS]]
+    shown = lips + (points - anchors)[skin_of_lips].mean(0)
+    apart_m = np.where(skin, np.linalg.norm(at.anchors - shown, axis=1), np.inf)
+    middle = shown + np.median((means - at.anchors)[apart_m < apart_m.min() + _LIPS_M], 0)  # of the subject's lips
+    home = middle + size * (anchors - lips)
+    chosen = np.flatnonzero(np.isin(part, _PARTS) & _near(means, middle) & _near(home, middle))
+    home = _behind_skin(home[chosen], means[skin & (means[:, 2] > middle[2] - _FACE_M)])
+    depth = np.clip((lips[2] - anchors[chosen, 2] - _DEEP_M[0]) / (_DEEP_M[1] - _DEEP_M[0]), 0, 1)[:, None]
+    vermilion = 0.5 + SH_C0 * np.median(neutral.sh[:, 0].numpy()[apart_m < apart_m.min() + _VERMILION_M], 0)
+    teeth, cavity = np.char.startswith(part[chosen], "teeth")[:, None], (part[chosen] == "mouth_inner")[:, None]
+    colours = np.where(teeth, _IVORY, vermilion) * (1 - np.where(cavity, _SHADE, _FAINTER_SHADE) * depth)
+    return Unseen.on_template(bare, chosen, OPEN_LIPS, home, colours, size)
+
+
+def _behind_skin(points: Float[np.ndarray, "m 3"], skin: Float[np.ndarray, "k 3"]) -> Float[np.ndarray, "m 3"]:
+    """The points drawn back as far as it takes to lie behind the skin in front of them."""
+    _, nearest = cKDTree(skin[:, :2]).query(points[:, :2], min(_SKIN, len(skin)))
+    front = np.median(skin[nearest, 2], 1)
+    return np.c_[points[:, :2], np.minimum(points[:, 2], front - _BEHIND_M)]
+
+
+def can_be_opened(template: Template) -> bool:
+    """Whether a template has a mouth, and says where."""
+    return {*_PARTS, "skin"} <= set(template.part_names) and {"upper_lip_inner", "lower_lip_inner"} <= set(
+        template.landmarks
+    )
+
+
+def _near(points: Float[np.ndarray, "n 3"], middle: Float[np.ndarray, " 3"]) -> Bool[np.ndarray, " n"]:
+    return np.linalg.norm((points - middle)[:, :2] / _REACH_M, axis=1) < 1

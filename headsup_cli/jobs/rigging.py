@@ -1,0 +1,60 @@
+"""Heads made ready to be posed, their mouths found by looking at them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from headsup_cli.animation.registration import MouthMarks
+from headsup_cli.animation.rig import Rig
+from headsup_cli.animation.rigs import RigKind, rigged
+from headsup_cli.cameras.trajectories import orbit
+from headsup_cli.gaussians.gaussians import Gaussians
+from headsup_cli.gaussians.head import Head
+from headsup_cli.media.images import to_8bit
+from headsup_cli.preprocessing.landmarks.detection import NetworkDetector, RigView, detect
+from headsup_cli.preprocessing.landmarks.triangulation import triangulate
+from headsup_cli.rendering.render import render
+from headsup_cli.simulation.body.landmarks import landmarks_68
+from headsup_cli.template.default import DEFAULT_NAME
+from headsup_cli.template.template import Template
+
+_SIZE_PX = 256
+_VIEWS = (-3, -2, -1, 0, 1, 2, 3)  # of 24 on a circle, 0 being in front
+_MOUTH = slice(31, 36), slice(48, 68)  # iBUG's points of nose and lips
+_SURE_M = 0.006  # standard deviation of a landmark that is made use of
+
+
+def ready_to_animate(
+    head: Head,
+    template: Template,
+    kind: RigKind = "geometric",
+    *,
+    checkpoint: Path | None = None,
+    expression: Path | None = None,
+) -> Rig:
+    """A head with a rig; see `animation.rigs.rigged`.
+
+    Raises:
+        InputError: As there.
+    """
+    marks = mouth_marks(head.gaussians(template), template)
+    return rigged(head, template, kind, checkpoint=checkpoint, expression=expression, marks=marks)
+
+
+@torch.no_grad()
+def mouth_marks(gaussians: Gaussians, template: Template) -> MouthMarks | None:
+    """Landmarks of a mouth in the head frame; None where no mouth is seen, or the template is not headsup's own."""
+    if template.name != DEFAULT_NAME:
+        return None
+    cameras = orbit(24, _SIZE_PX, _SIZE_PX)[list(_VIEWS)]
+    pictures = to_8bit(render(gaussians.to("cpu"), cameras, background=torch.full((3,), 0.5)).rgb.clamp(0, 1).numpy())
+    K, poses = cameras.K.double().numpy(), cameras.cam_from_world.double().numpy()
+    seen = detect(NetworkDetector(), [RigView(*view) for view in zip(pictures, K, poses, strict=True)], np.eye(4))
+    found = triangulate(seen, np.zeros(3))
+    chosen = np.r_[_MOUTH]
+    chosen = chosen[np.sqrt(np.trace(found.covariance[chosen], axis1=1, axis2=2)) < _SURE_M]
+    marks = MouthMarks(landmarks_68(template.vertices)[chosen], found.positions[chosen])
+    return marks if marks.tell else None
