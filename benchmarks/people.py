@@ -12,6 +12,7 @@ gives, what the average head gives (the decoder on the mean latent) and how much
 import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +96,7 @@ def thirds(people: Sequence[Scores], name: str, labels: tuple[str, str, str]) ->
     """People divided by a number into three groups of one size."""
     ordered = sorted(people, key=lambda person: float(person.words[name]))
     cuts = [round(len(people) * share / 3) for share in range(4)]
-    return {label: ordered[low:high] for label, low, high in zip(labels, cuts, cuts[1:], strict=True)}
+    return {label: ordered[low:high] for label, (low, high) in zip(labels, pairwise(cuts), strict=True)}
 
 
 def mean(people: Sequence[Scores], value: Callable[[Scores], float]) -> float:

@@ -95,7 +95,7 @@ class RenderFeedback(nn.Module):
         views = views.at_most(self.config.image_size_px)
         memory = raw.new_zeros(1, self.config.channels, *raw.shape[-2:])
         rounds: list[Tensor] = []
-        if not torch.isfinite(raw).all():  # in training, which leaves such a step out
+        if not raw.is_meta and not torch.isfinite(raw).all():  # in training, which leaves such a step out
             return rounds
         for log_step in self.log_steps:
             found = self._compared(raw, views, room)
