@@ -104,9 +104,9 @@ def _empty_views(count: int, width: int, height: int) -> Views:
 
 
 def _undrawn(gaussians: Gaussians, cameras: Cameras) -> RenderOutput:
-    """Pictures without content."""
+    """Pictures without content, which still depend on the Gaussians."""
     rgb, alpha, depth = (gaussians.means.new_empty(len(cameras), cameras.height, cameras.width, c) for c in (3, 1, 1))
-    return RenderOutput(rgb, alpha, depth)
+    return RenderOutput(rgb + gaussians.means.sum(), alpha, depth)
 
 
 def _flops(count: int) -> str:

@@ -58,7 +58,7 @@ def test_a_dry_run_says_what_it_would_take_and_leaves_nothing(program, tmp_path)
     code, out, err = program("train", "-c", "small", "-o", tmp_path / "run", "--dry-run", "--quiet")
     assert code == 0, err
     assert "4,000 simulated people" in out
-    assert "2.79 M parameters" in out
+    assert "2.90 M parameters" in out
     assert "GFLOP a step" in out
     assert not (tmp_path / "run").exists()
 
