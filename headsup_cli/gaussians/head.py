@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Float64
 from pydantic import Field
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from headsup_cli.config_files.json_config import load_json_config
@@ -21,7 +21,7 @@ from headsup_cli.errors import InputError
 from headsup_cli.gaussians.gaussians import Gaussians
 from headsup_cli.gaussians.ply import read_ply, write_ply
 from headsup_cli.gaussians.uv_maps import GaussianMaps, bind, texel_anchors
-from headsup_cli.runtime.atomic import atomic_write_text
+from headsup_cli.runtime.atomic import atomic_write_bytes, atomic_write_text
 from headsup_cli.template.template import Template
 
 HEAD_FILE = "head.json"
@@ -86,9 +86,8 @@ def write_head(head: Head, folder: Path, template: Template) -> None:
     gaussians = head.gaussians(template)
     write_ply(folder / PLY_FILE, gaussians, comments=(f"headsup head {head.subject}",))
     tensors = head.maps.tensors() | ({} if head.latent is None else {"latent": head.latent})
-    save_file(
-        {name: tensor.detach().float().cpu().contiguous() for name, tensor in tensors.items()}, folder / MAPS_FILE
-    )
+    stored = {name: tensor.detach().float().cpu().contiguous() for name, tensor in tensors.items()}
+    atomic_write_bytes(folder / MAPS_FILE, save(stored))  # safetensors' own writer makes files that others cannot read
     file = _HeadFile(
         schema_="headsup-head/1",
         subject=head.subject,

@@ -42,6 +42,11 @@ def test_round_trip(head, tmp_path, toy_template):
     assert (back.subject, back.provenance) == ("egg", {"seed": 1})
 
 
+def test_who_may_read_one_file_of_a_head_may_read_all(head, tmp_path, toy_template):
+    write_head(head, tmp_path, toy_template)
+    assert len({path.stat().st_mode for path in tmp_path.iterdir()}) == 1
+
+
 def test_the_ply_shows_the_same_as_the_maps(head, tmp_path, toy_template):
     from headsup_cli.rendering.render import render
 
