@@ -488,7 +488,8 @@ def _shuffled(builder: Any, vectors: Any, lanes: tuple[int, ...]) -> Any:
 def pack(typingctx: Any, target: Any, index: Any, source: Any, start: Any, bits: Any) -> Any:
     """Copy those of source[start : start + 16] whose bit is set to `target[index:]`, closed up; return how many.
 
-    Both arrays are of int32. Sixteen elements of the target are written over, whatever the bits.
+    Both arrays are of int32. Sixteen elements of the target are written over, whatever the bits: those past the copied
+    ones with zeros.
     """
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -498,7 +499,7 @@ def pack(typingctx: Any, target: Any, index: Any, source: Any, start: Any, bits:
         word = context.cast(builder, args[4], sig.args[4], types.uint16)
         mask = builder.bitcast(word, ir.VectorType(_I1, LANES))
         name = f"llvm.experimental.vector.compress.v{LANES}i32"
-        packed = _call(builder, name, integers, [values, mask, ir.Constant(integers, ir.Undefined)])
+        packed = _call(builder, name, integers, [values, mask, ir.Constant(integers, None)])
         builder.store(packed, _vector_pointer(context, builder, sig, args, integers), align=4)
         return builder.zext(_call(builder, f"llvm.ctpop.i{LANES}", word.type, [word]), _I64)
 

@@ -58,12 +58,13 @@ def _places(word, indices, rows, out, packed):
 def test_places():
     rng = np.random.default_rng(1)
     word, indices = np.uint32(0b1011_0000_0110_0010), rng.permutation(16).astype(np.int32)
-    rows, out, packed = rng.random((17, 16)).astype(np.float32), np.zeros((8, 16), np.float32), np.zeros(20, np.int32)
+    rows, out = rng.random((17, 16)).astype(np.float32), np.zeros((8, 16), np.float32)
+    packed = np.full(20, 99, np.int32)
     counts = _places(word, indices, rows.reshape(-1), out.reshape(-1), packed)
     np.testing.assert_array_equal(out, rows[1:][indices, :8].T)
     taken = indices[[i for i in range(16) if word >> i & 1]]
     assert counts == (len(taken), len(taken))
-    np.testing.assert_array_equal(packed[1 : 1 + len(taken)], taken)
+    np.testing.assert_array_equal(packed[1:17], np.r_[taken, np.zeros(16 - len(taken))])
 
 
 def test_memory_is_used_again_only_when_the_last_view_is_gone():
