@@ -32,9 +32,11 @@ from headsup_cli.rendering.layout import (
 )
 from headsup_cli.rendering.packing_kernels import load_triples, store_triples
 from headsup_cli.rendering.simd import (
+    BIT_PLACES,
     EXP2_CONSTANTS,
     LANES,
     absolute,
+    append_places,
     broadcast,
     exp2,
     first_lanes,
@@ -48,7 +50,6 @@ from headsup_cli.rendering.simd import (
     maximum,
     minimum,
     moved,
-    pack,
     pointer,
     prefetch,
     select,
@@ -153,7 +154,7 @@ def fetch(entry, entries, rows):
 
 
 @inline
-def list_blocks(start, stop, entries, rows, left, top, alive, ordinals, meetings, centres, lists, counts):
+def list_blocks(start, stop, entries, rows, left, top, alive, meetings, centres, lists, counts, places):
     """List, for each live block of a tile, which of the splats start..stop of its list reach it, counted from start."""
     for block in range(LANES):
         counts[block] = 0
@@ -163,7 +164,7 @@ def list_blocks(start, stop, entries, rows, left, top, alive, ordinals, meetings
         wanted = np.uint32(0xFFFF) >> np.uint32(max(entry + LANES - stop, 0))
         for block in range(LANES):
             bits = np.uint32(meetings[block]) & wanted if alive >> np.uint32(block) & np.uint32(1) else np.uint32(0)
-            counts[block] += pack(lists, block * LIST + counts[block], ordinals, entry - start, bits)
+            counts[block] += append_places(lists, block * LIST + counts[block], entry - start, bits, places)
 
 
 @inline
@@ -248,14 +249,14 @@ def draw_tile(
     start, stop, entries, rows, left, top, grid, state, work, constants, least, most, stop_at, keep, reached
 ):  # fmt: skip
     """Draw the splats start..stop of the list over a tile; with `keep`, fill `reached` for the backward pass."""
-    ordinals, meetings, centres, lists, counts = work
+    meetings, centres, lists, counts, places = work
     alive = np.uint32(0xFFFF)
     if keep:
         for entry in range(start, stop):
             reached[entry] = 0
     while start < stop and alive != 0:
         last = min(start + BATCH, stop)
-        list_blocks(start, last, entries, rows, left, top, alive, ordinals, meetings, centres, lists, counts)
+        list_blocks(start, last, entries, rows, left, top, alive, meetings, centres, lists, counts, places)
         for block in range(LANES):
             if counts[block] != 0 and not draw_block(
                 start, counts[block], lists, entries, rows, centres, grid, block, state, constants,
@@ -309,12 +310,10 @@ def composite(
     rgb, alpha, depth, reached = pointer(rgb), pointer(alpha), pointer(depth), pointer(reached)
     state = stack(grid, _STATE)  # by block: transmittance (negative: stopped), red, green, blue, depth
     meetings, centres, counts = stack(np.uint16(0), LANES), stack(grid, _CENTRES), stack(starts, LANES)
-    ordinals, lists = stack(entries, BATCH), stack(entries, _LISTS)
-    for i in range(BATCH):
-        ordinals[i] = i
+    lists = stack(entries, _LISTS)
     for i in range(_LISTS):
         lists[i] = 0
-    work = ordinals, meetings, centres, lists, counts
+    work = meetings, centres, lists, counts, pointer(BIT_PLACES)
     constants = exp2_constants(grid)
     least, most, stop_at = broadcast(grid, -LOG2_255), broadcast(grid, max_alpha), broadcast(grid, STOP)
     while True:

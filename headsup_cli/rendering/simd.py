@@ -484,26 +484,41 @@ def _shuffled(builder: Any, vectors: Any, lanes: tuple[int, ...]) -> Any:
     return result
 
 
-@intrinsic
-def pack(typingctx: Any, target: Any, index: Any, source: Any, start: Any, bits: Any) -> Any:
-    """Copy those of source[start : start + 16] whose bit is set to `target[index:]`, closed up; return how many.
+# Row b: the places of the bits that are set in the byte b, lowest first, then zeros
+BIT_PLACES = np.zeros((256, 8), np.uint8)
+for _byte in range(256):
+    _places = [bit for bit in range(8) if _byte >> bit & 1]
+    BIT_PLACES[_byte, : len(_places)] = _places
 
-    Both arrays are of int32. Sixteen elements of the target are written over, whatever the bits: those past the copied
-    ones with zeros.
+
+@intrinsic
+def append_places(typingctx: Any, target: Any, index: Any, base: Any, bits: Any, table: Any) -> Any:
+    """Write `base` plus the place of each of sixteen bits that is set to `target[index:]`; return how many there are.
+
+    The target is of int32, `table` is `BIT_PLACES`. Up to sixteen elements are written, those past the last place with
+    `base` or `base` + 8. A byte at a time from a table, because only AVX-512 has an instruction for it.
     """
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        integers = ir.VectorType(_I32, LANES)
-        place = _pointer(context, builder, sig.args[2], args[2], args[3], sig.args[3])
-        values = builder.load(builder.bitcast(place, integers.as_pointer()), align=4)
-        word = context.cast(builder, args[4], sig.args[4], types.uint16)
-        mask = builder.bitcast(word, ir.VectorType(_I1, LANES))
-        name = f"llvm.experimental.vector.compress.v{LANES}i32"
-        packed = _call(builder, name, integers, [values, mask, ir.Constant(integers, None)])
-        builder.store(packed, _vector_pointer(context, builder, sig, args, integers), align=4)
-        return builder.zext(_call(builder, f"llvm.ctpop.i{LANES}", word.type, [word]), _I64)
+        eight = ir.VectorType(_I32, LANES // 2)
+        word = context.cast(builder, args[3], sig.args[3], types.uint16)
+        undefined = ir.Constant(eight, ir.Undefined)
+        first = builder.insert_element(undefined, context.cast(builder, args[2], sig.args[2], types.int32), _I32(0))
+        bases = builder.shuffle_vector(first, undefined, ir.Constant(eight, [0] * 8))
+        at = context.cast(builder, args[1], sig.args[1], types.int64)
+        count = _I64(0)
+        for shift in (0, 8):
+            byte = builder.trunc(builder.lshr(word, ir.Constant(word.type, shift)), _I8)
+            row = builder.shl(builder.zext(byte, _I64), _I64(3))
+            place = _pointer(context, builder, sig.args[4], args[4], row, types.int64)
+            places = builder.load(builder.bitcast(place, ir.VectorType(_I8, 8).as_pointer()), align=8)
+            found = builder.add(builder.add(bases, ir.Constant(eight, [shift] * 8)), builder.zext(places, eight))
+            to = _pointer(context, builder, sig.args[0], args[0], builder.add(at, count), types.int64)
+            builder.store(found, builder.bitcast(to, eight.as_pointer()), align=4)
+            count = builder.add(count, builder.zext(_call(builder, "llvm.ctpop.i8", _I8, [byte]), _I64))
+        return count
 
-    return signature(types.int64, *(types.unliteral(a) for a in (target, index, source, start, bits))), codegen
+    return signature(types.int64, *(types.unliteral(a) for a in (target, index, base, bits)), table), codegen
 
 
 @intrinsic
