@@ -92,7 +92,10 @@ def evaluate(
         ),
     ] = None,
     frame: Annotated[
-        str | None, typer.Option("--frame", help="Which moment of the subject; the most neutral.", show_default=False)
+        str | None,
+        typer.Option(
+            "--frame", metavar="NAME", help="Which moment of the subject; the most neutral.", show_default=False
+        ),
     ] = None,
     size: Annotated[
         Any,

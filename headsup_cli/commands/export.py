@@ -23,7 +23,10 @@ def export(
     to: Annotated[_Format, typer.Option("--to", help="Format.", show_default=False)],
     output: OutputOption,
     frame: Annotated[
-        str | None, typer.Option("--frame", help="Which moment of a capture; the most neutral.", show_default=False)
+        str | None,
+        typer.Option(
+            "--frame", metavar="NAME", help="Which moment of a capture; the most neutral.", show_default=False
+        ),
     ] = None,
     up: Annotated[
         Literal["+y", "-y"] | None,

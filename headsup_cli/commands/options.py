@@ -58,7 +58,7 @@ WorkersOption = Annotated[
 BackgroundOption = Annotated[
     Any, typer.Option("--background", metavar="COLOR", parser=parse_colour, help="black, white, grey or #rrggbb.")
 ]
-FpsOption = Annotated[float, typer.Option("--fps", min=1, max=240, help="Pictures a second.")]
+FpsOption = Annotated[float, typer.Option("--fps", min=1, max=240, metavar="N", help="Pictures a second.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Seed of all random numbers.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 QuietOption = Annotated[

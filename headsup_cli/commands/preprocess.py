@@ -30,7 +30,9 @@ def preprocess(
         list[Path], typer.Argument(metavar="RIG", help="Rig dumps, or folders of them.", show_default=False)
     ],
     output: OutputOption,
-    size: Annotated[int, typer.Option("--size", min=64, help="Longer side of the pictures, pixels.")] = 1000,
+    size: Annotated[
+        int, typer.Option("--size", min=64, metavar="PX", help="Longer side of the pictures, pixels.")
+    ] = 1000,
     crop: Annotated[
         Literal["none", "subject"], typer.Option("--crop", help="Keep whole pictures, or the subject's surroundings.")
     ] = "none",
@@ -59,7 +61,7 @@ def preprocess(
         typer.Option("--frame", metavar="NAME", help="A frame to take, repeatable; all.", show_default=False),
     ] = None,
     codec: Annotated[Literal["png", "jpg", "webp"], typer.Option("--codec", help="Format of the pictures.")] = "png",
-    quality: Annotated[int, typer.Option("--quality", min=1, max=100, help="Of jpg and webp.")] = 95,
+    quality: Annotated[int, typer.Option("--quality", min=1, max=100, metavar="N", help="Of jpg and webp.")] = 95,
     workers: WorkersOption = 1,
     format: FormatOption = None,
     distortion: DistortionOption = "apply",

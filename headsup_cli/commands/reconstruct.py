@@ -44,7 +44,8 @@ def reconstruct(
         ),
     ] = None,
     views: Annotated[
-        int | None, typer.Option("--views", min=1, help="Use so many views, spread around.", show_default=False)
+        int | None,
+        typer.Option("--views", min=1, metavar="K", help="Use so many views, spread around.", show_default=False),
     ] = None,
     uv: Annotated[
         Literal["128", "256", "512"] | None,
@@ -66,7 +67,9 @@ def reconstruct(
     ] = False,
     orbit: Annotated[bool, typer.Option("--orbit", help="Add orbit.mp4, a turn about the head.")] = False,
     checkpoint: CheckpointOption = None,
-    size: Annotated[int, typer.Option("--size", min=64, help="Longer side of the working pictures, pixels.")] = 1000,
+    size: Annotated[
+        int, typer.Option("--size", min=64, metavar="PX", help="Longer side of the working pictures, pixels.")
+    ] = 1000,
     workers: WorkersOption = 1,
     format: FormatOption = None,
     distortion: DistortionOption = "apply",

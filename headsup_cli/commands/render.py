@@ -62,6 +62,7 @@ def render(
         typer.Option(
             "--frames",
             min=1,
+            metavar="N",
             max=100_000,
             help="Pictures along the path; 120, on a sheet 12, with key frames as their times have it.",
             show_default=False,

@@ -106,13 +106,16 @@ def train(
         ),
     ] = None,
     seconds: Annotated[
-        float | None, typer.Option("--seconds", min=1, help="Stop after this time and save.", show_default=False)
+        float | None,
+        typer.Option("--seconds", min=1, metavar="S", help="Stop after this time and save.", show_default=False),
     ] = None,
     init: Annotated[
         Path | None,
         typer.Option("--init", metavar="FILE", help="Start from these weights.", show_default=False),
     ] = None,
-    workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that load or simulate people.")] = 1,
+    workers: Annotated[
+        int, typer.Option("--workers", min=0, metavar="N", help="Processes that load or simulate people.")
+    ] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what it would take, and leave.")] = False,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write event files as well.")] = False,
     device: DeviceOption = "auto",
