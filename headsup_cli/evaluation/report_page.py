@@ -10,24 +10,34 @@ from pathlib import Path
 from headsup_cli.evaluation.comparison import Comparison
 from headsup_cli.evaluation.pictures import strip_path
 from headsup_cli.evaluation.results import Metrics, Summary
-from headsup_cli.evaluation.scoring import Scores
+from headsup_cli.evaluation.scoring import AREAS, UNCOVERED, Scores
 from headsup_cli.runtime.atomic import atomic_write_text
 
 REPORT_FILE = "report.html"
 MAX_SUBJECTS, MAX_VIEWS = 200, 120  # on the page, worst first; metrics.json has them all
 
-_LABELS = {
-    "psnr_foreground": "PSNR foreground",
-    "psnr_affine_foreground": "colours fitted",
-    "psnr_full": "PSNR full",
-    "ssim_foreground": "SSIM foreground",
-    "ssim_full": "SSIM full",
-    "flip_foreground": "FLIP foreground",
-    "lpips_foreground": "LPIPS foreground",
-    "psnr_eyes": "PSNR eyes",
-    "psnr_mouth": "PSNR mouth",
-    "uncovered": "uncovered",
+_MEASURE_LABELS = {
+    "psnr": "PSNR",
+    "psnr_affine": "PSNR, colours fitted,",
+    "ssim": "SSIM",
+    "flip": "FLIP",
+    "lpips": "LPIPS",
 }
+_LABELS = {f"{measure}_{area}": f"{label} {area}" for area in AREAS for measure, label in _MEASURE_LABELS.items()} | {
+    UNCOVERED: UNCOVERED
+}
+_SHORT = (
+    "psnr_foreground",
+    "psnr_affine_foreground",
+    "psnr_full",
+    "ssim_foreground",
+    "ssim_full",
+    "flip_foreground",
+    "lpips_foreground",
+    "psnr_eyes",
+    "psnr_mouth",
+    UNCOVERED,
+)  # what is shown of each subject and view
 _STYLE = """
 body { font: 14px/1.45 system-ui, sans-serif; margin: 1.5em; background: #16181c; color: #e4e6ea }
 h1 { font-size: 1.3em } h2 { font-size: 1.05em; margin-top: 1.8em } .protocol { color: #b9bec7; max-width: 75em }
@@ -67,10 +77,7 @@ def write_report(path: Path, metrics: Metrics, folder_of: Callable[[str], Path],
 
 def _summary_table(metrics: Metrics) -> str:
     header = ("", "mean", "spread over views", "spread over subjects", "worst view", "views")
-    rows = [
-        (_LABELS.get(name, name.replace("_", " ")), *_numbers(name, summary))
-        for name, summary in metrics.summary.items()
-    ]
+    rows = [(_LABELS[name], *_numbers(name, summary)) for name, summary in metrics.summary.items()]
     return "<h2>All views</h2>" + _table(header, rows)
 
 
@@ -88,7 +95,7 @@ def _comparison_table(comparison: Comparison) -> str:
     header = ("", "mean difference", "spread over subjects", "subjects better", "views better")
     rows = [
         (
-            _LABELS.get(name, name.replace("_", " ")),
+            _LABELS[name],
             formatted(name, difference.mean, signed=True),
             formatted(name, difference.spread),
             f"{difference.wins} of {difference.subjects}",
@@ -102,7 +109,7 @@ def _comparison_table(comparison: Comparison) -> str:
 
 def _subject_table(metrics: Metrics) -> str:
     names = metrics.worst_first()
-    columns = [name for name in _LABELS if name in metrics.summary]
+    columns = [name for name in _SHORT if name in metrics.summary]
     rows = [
         (subject, *(formatted(c, s.mean if (s := metrics.subjects[subject].get(c)) else None) for c in columns))
         for subject in names[:MAX_SUBJECTS]
@@ -127,9 +134,7 @@ def _views(metrics: Metrics, folder_of: Callable[[str], Path]) -> str:
 
 def _figure(subject: str, camera: str, scores: Scores, path: Path) -> str:
     told = "; ".join(
-        f"{label} {formatted(name, value)}"
-        for name, label in _LABELS.items()
-        if (value := scores.get(name)) is not None
+        f"{_LABELS[name]} {formatted(name, value)}" for name in _SHORT if (value := scores.get(name)) is not None
     )
     picture = base64.b64encode(path.read_bytes()).decode() if path.is_file() else ""
     return (

@@ -133,3 +133,6 @@ def test_the_page_stands_alone_and_shows_the_worst_first(tmp_path):
     assert page.count("data:image/jpeg;base64,/9j/") == 2
     assert not re.search(r"(src|href)=[\"'](?!data:)|<script|url\(", page)
     assert "protocol: 4 input views" in page
+    for words in ("PSNR foreground", "FLIP full", "PSNR eyes"):
+        assert words in page
+    assert "psnr_" not in page
