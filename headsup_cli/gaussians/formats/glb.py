@@ -73,7 +73,8 @@ def decode_glb(content: bytes, source: Path) -> Gaussians:
         binary = memoryview(content)[20 + length + 8 :]
         primitives = [p for mesh in document["meshes"] for p in mesh["primitives"] if EXTENSION in p["extensions"]]
         names = primitives[0]["attributes"]
-        arrays = {name: _accessor(document, binary, index) for name, index in names.items()}
+        wanted = [name for name in names if name == "POSITION" or name.startswith(EXTENSION)]  # COLOR_0 is for others
+        arrays = {name: _accessor(document, binary, names[name]) for name in wanted}
         return _gaussians(arrays)
     except (struct.error, ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
         raise InputError(

@@ -9,11 +9,12 @@ import torch
 from headsup_cli.cameras.trajectories import orbit
 from headsup_cli.errors import HeadsupError, InputError, MissingDependencyError
 from headsup_cli.gaussians.formats.compressed_ply import encode_compressed_ply
+from headsup_cli.gaussians.formats.glb import decode_glb, encode_glb
 from headsup_cli.gaussians.formats.splat import encode_splat
 from headsup_cli.gaussians.formats.splat_transform import read_html, read_sog, write_html, write_sog
 from headsup_cli.gaussians.formats.spz import encode_spz
 from headsup_cli.gaussians.gaussians import Gaussians
-from headsup_cli.gaussians.ply import read_ply
+from headsup_cli.gaussians.ply import read_ply, write_ply
 from headsup_cli.metrics.image_quality import psnr
 from headsup_cli.rendering.render import render
 
@@ -106,3 +107,17 @@ def test_it_reads_our_packed_formats(tmp_path, name, encode):
     (tmp_path / name).write_bytes(encode(ball()))
     subprocess.run(["splat-transform", "-w", "-q", tmp_path / name, tmp_path / "back.ply"], check=True)
     assert likeness(read_ply(tmp_path / "back.ply")) > 38
+
+
+@pytest.mark.slow
+@needs_the_program
+def test_its_glb_and_ours_are_one(tmp_path):
+    """It writes GLB but reads none; half a turn undoes that it takes a PLY's y for down."""
+    write_ply(tmp_path / "a.ply", ball(), up="+y")
+    subprocess.run(["splat-transform", "-w", "-q", tmp_path / "a.ply", "-r", "0,0,180", tmp_path / "a.glb"], check=True)
+    theirs = (tmp_path / "a.glb").read_bytes()
+    assert likeness(decode_glb(theirs, tmp_path / "a.glb")) > 50
+    ours = encode_glb(ball())
+    for name in (b"KHR_gaussian_splatting:SH_DEGREE_1_COEF_2", b'"kernel":"ellipse"', b'"srgb_rec709_display"'):
+        assert name in theirs.replace(b" ", b"")
+        assert name in ours.replace(b" ", b"")
