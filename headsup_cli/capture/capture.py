@@ -86,6 +86,24 @@ class Capture:
     head_frame: HeadFrameEntry
     provenance: ProvenanceEntry
 
+    def frame_named(self, wanted: str | None) -> str:
+        """The frame asked for, or the first, which is the most neutral.
+
+        Raises:
+            InputError: There is none of that name.
+        """
+        if wanted is None:
+            return next(iter(self.frames))
+        if wanted in self.frames:
+            return wanted
+        raise InputError(
+            f"capture {self.subject}",
+            field="frame",
+            found=f"'{wanted}'",
+            expected=f"one of {', '.join(list(self.frames)[:20])}",
+            remedy="name one of them by --frame",
+        )
+
 
 def is_capture(folder: Path) -> bool:
     """Whether `folder` holds a capture."""

@@ -86,12 +86,11 @@ def export(
 def _export_capture(to: str, output: Path, frame: str | None, subject: Path) -> None:
     from headsup_cli.capture.capture import read_capture
     from headsup_cli.capture.exports.colmap import write_colmap
-    from headsup_cli.capture.exports.dataset import chosen_frame
     from headsup_cli.capture.exports.nerfstudio import write_transforms_json
     from headsup_cli.runtime.atomic import atomic_directory
 
     capture = read_capture(subject)
     with atomic_directory(output / capture.subject) as unfinished:
         write = write_colmap if to == "colmap" else write_transforms_json
-        write(capture, chosen_frame(capture, frame), unfinished)
+        write(capture, capture.frame_named(frame), unfinished)
     print(output / capture.subject)

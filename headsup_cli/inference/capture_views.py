@@ -6,7 +6,6 @@ from jaxtyping import Float
 
 from headsup_cli.cameras.camera import Cameras
 from headsup_cli.capture.capture import Capture
-from headsup_cli.errors import InputError
 from headsup_cli.media.opencv import cv2
 from headsup_cli.model.views import Views
 
@@ -28,15 +27,7 @@ def capture_views(capture: Capture, frame: str, *, limit: int | None = None) -> 
     Raises:
         InputError: The frame is not there, or a picture cannot be read.
     """
-    if frame not in capture.frames:
-        raise InputError(
-            f"capture {capture.subject}",
-            field="frame",
-            found=f"'{frame}'",
-            expected=f"one of {', '.join(capture.frames)}",
-            remedy="name one of them",
-        )
-    available = capture.frames[frame].views
+    available = capture.frames[capture.frame_named(frame)].views
     names = sorted(available)
     if limit is not None and limit < len(names):
         names = _spread(names, np.stack([_centre(capture.cameras[name].cam_from_head) for name in names]), limit)

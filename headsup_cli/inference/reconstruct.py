@@ -76,7 +76,7 @@ def reconstruct(
     """
     times = times or StageTimes()
     torch.manual_seed(options.seed)
-    frame = options.frame or next(iter(capture.frames))
+    frame = capture.frame_named(options.frame)
     with times.stage("load images"):
         names, views = capture_views(capture, frame, limit=options.views)
     with times.stage("forward pass"):

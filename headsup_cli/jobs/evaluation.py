@@ -121,7 +121,7 @@ class EvaluateJob:
             if folder is not None:
                 return self._compared_in(folder, head, wanted)
         capture = self._capture(subject, wanted)
-        frame = _frame(capture, wanted)
+        frame = capture.frame_named(wanted)
         names = [] if folder is not None else self._withheld(capture, frame, _seen_by(head))
         if head is None:
             inputs = _restricted(capture, frame, set(capture.frames[frame].views) - set(names))
@@ -271,19 +271,6 @@ def _frame_of(head: Head) -> str | None:
 
 def _preparation(frame: str | None) -> PreprocessOptions:
     return PreprocessOptions(frames="neutral" if frame is None else (frame,))
-
-
-def _frame(capture: Capture, wanted: str | None) -> str:
-    frame = wanted or next(iter(capture.frames))
-    if frame not in capture.frames:
-        raise InputError(
-            f"capture {capture.subject}",
-            field="frame",
-            found=f"'{frame}'",
-            expected=f"one of {', '.join(capture.frames)}",
-            remedy="name one of them by --frame",
-        )
-    return frame
 
 
 def _restricted(capture: Capture, frame: str, cameras: Collection[str]) -> Capture:

@@ -7,7 +7,6 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 
 from headsup_cli.capture.capture import Capture, CaptureCamera
-from headsup_cli.errors import InputError
 from headsup_cli.media.images import to_8bit, write_image
 from headsup_cli.runtime.atomic import atomic_write_bytes
 
@@ -24,25 +23,6 @@ class DatasetView:
     camera: CaptureCamera
     image: str  # relative to the data set
     mask: str | None
-
-
-def chosen_frame(capture: Capture, frame: str | None) -> str:
-    """The frame asked for, or the first, which is the most neutral.
-
-    Raises:
-        InputError: There is none of that name.
-    """
-    if frame is None:
-        return next(iter(capture.frames))
-    if frame in capture.frames:
-        return frame
-    raise InputError(
-        capture.subject,
-        field="frame",
-        found=f"'{frame}'",
-        expected=f"one of {', '.join(list(capture.frames)[:20])}",
-        remedy="name one of them",
-    )
 
 
 def write_pictures(capture: Capture, frame: str, folder: Path) -> list[DatasetView]:
