@@ -10,17 +10,16 @@ from typing import Any, Literal
 
 import torch
 from pydantic import Field
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 
 from headsup_cli.config_files.json_config import load_json_config
 from headsup_cli.config_files.schema import StrictModel
+from headsup_cli.config_files.weights_file import read_weights, restore_weights, write_weights
 from headsup_cli.errors import InputError, MissingDependencyError
 from headsup_cli.model.config import ModelConfig
 from headsup_cli.model.head_model import HeadModel
-from headsup_cli.runtime.atomic import atomic_write_bytes, atomic_write_text
 from headsup_cli.template.template import Template
 
+_REMEDY = "copy the checkpoint again, or take an earlier one"
 _LATENT_PARTS = ("encoder.", "fusion.", "bottleneck.", "decoder.")
 DEFAULT_CHECKPOINT = Path(__file__).parent / "weights" / "small.safetensors"
 
@@ -67,9 +66,7 @@ def save_checkpoint(
         template_sha256=template.sha256,
         provenance=dict(provenance),
     )
-    atomic_write_text(path.with_suffix(".json"), file.model_dump_json(by_alias=True, indent=1) + "\n")
-    weights = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
-    atomic_write_bytes(path, save(weights))
+    write_weights(path, model, file, dtype)
 
 
 def load_checkpoint(path: Path | None, template: Template, device: torch.device | str = "cpu") -> Checkpoint:
@@ -96,21 +93,7 @@ def load_checkpoint(path: Path | None, template: Template, device: torch.device 
             remedy="use weights that were trained on this template, or unset HEADSUP_TEMPLATE",
         )
     model = HeadModel(file.model, template)
-    try:
-        weights = {name: tensor.float() for name, tensor in load_file(path).items()}
-        model.load_state_dict(weights)
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise InputError(
-            path,
-            found=f"unusable ({str(error).splitlines()[0]})",
-            expected="the weights that its JSON describes",
-            remedy="copy the checkpoint again",
-        ) from error
-    broken = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
-    if broken:
-        raise InputError(
-            path, field=broken[0], found="not finite", expected="finite weights", remedy="take an earlier checkpoint"
-        )
+    restore_weights(model, path, read_weights(path, remedy=_REMEDY), remedy=_REMEDY)
     return Checkpoint(model.to(device).eval(), file.provenance)
 
 
@@ -123,11 +106,7 @@ def latent_fingerprint(path: Path) -> str:
     Raises:
         InputError: The file is missing or damaged.
     """
-    try:
-        weights = load_file(path)
-    except (OSError, SafetensorError) as error:
-        found = f"unusable ({str(error).splitlines()[0]})"
-        raise InputError(path, found=found, expected="weights", remedy="copy the checkpoint again") from error
+    weights = read_weights(path, remedy=_REMEDY)
     digest = hashlib.sha256()
     for name in sorted(name for name in weights if name.startswith(_LATENT_PARTS)):
         values = weights[name].to(torch.bfloat16).contiguous().view(torch.int16)

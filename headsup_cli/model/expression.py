@@ -10,20 +10,19 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float
 from pydantic import Field, PositiveInt
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from headsup_cli.config_files.json_config import load_json_config
 from headsup_cli.config_files.schema import StrictModel
+from headsup_cli.config_files.weights_file import read_weights, restore_weights, write_weights
 from headsup_cli.errors import InputError
 from headsup_cli.model.config import LatentConfig
 from headsup_cli.model.layers import silence
-from headsup_cli.runtime.atomic import atomic_write_bytes, atomic_write_text
 
 SHAPES = 52  # ARKit's coefficients, in the order of template.arkit.ARKIT_NAMES
 DEFAULT_EXPRESSION = Path(__file__).parent / "weights" / "expression.safetensors"
+_REMEDY = "copy them again, or train them with 'headsup train --stage animation'"
 Direction = Literal["to expression", "to neutral"]
 _DIRECTIONS: tuple[Direction, ...] = ("to expression", "to neutral")
 
@@ -125,9 +124,7 @@ def save_expression(path: Path, expression: Expression, *, dtype: torch.dtype = 
         model_hash=expression.model_hash,
         provenance=dict(expression.provenance),
     )
-    atomic_write_text(path.with_suffix(".json"), file.model_dump_json(by_alias=True, indent=1) + "\n")
-    weights = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in network.state_dict().items()}
-    atomic_write_bytes(path, save(weights))
+    write_weights(path, network, file, dtype)
 
 
 def load_expression(path: Path | None = None) -> Expression:
@@ -149,19 +146,5 @@ def load_expression(path: Path | None = None) -> Expression:
     path = path or DEFAULT_EXPRESSION
     file = load_json_config(path.with_suffix(".json"), _ExpressionFile)
     network = ExpressionTransformer(file.expression, file.latent)
-    try:
-        weights = {name: tensor.float() for name, tensor in load_file(path).items()}
-        network.load_state_dict(weights)
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise InputError(
-            path,
-            found=f"unusable ({str(error).splitlines()[0]})",
-            expected="the weights that its JSON describes",
-            remedy="copy them again, or train them with 'headsup train --stage animation'",
-        ) from error
-    broken = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
-    if broken:
-        raise InputError(
-            path, field=broken[0], found="not finite", expected="finite weights", remedy="train them again"
-        )
+    restore_weights(network, path, read_weights(path, remedy=_REMEDY), remedy=_REMEDY)
     return Expression(network.eval(), file.model_hash, file.provenance)
