@@ -45,8 +45,8 @@ def simulate(
         typer.Option(
             "--fault",
             metavar="NAME=NUMBER",
-            help="Set one fault by hand, 0 to be rid of it: distortion, gain, noise, blur, jpeg, light, room, tilt, "
-            "calibration, plates, masks.",
+            help="Set one fault by hand, 0 to be rid of it: focal, principal, irregularity, distortion, gain, noise, "
+            "blur, jpeg, light, room, tilt, calibration, plates, masks.",
             show_default=False,
         ),
     ] = None,
@@ -71,7 +71,8 @@ def simulate(
     from headsup_cli.simulation.rig.rig import parse_rig
     from headsup_cli.simulation.subject import SimulationOptions, SubjectJob
 
-    faults, rig = parse_faults(preset, fault or []), parse_rig(cameras)
+    rig = parse_rig(cameras)
+    faults = parse_faults(preset, fault or [], drawn_rig=not rig.calibration)
     width, height = size or (750, 1000)
     options = SimulationOptions(
         rig=rig.resized(width, height) if size else rig,

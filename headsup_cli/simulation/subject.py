@@ -198,7 +198,9 @@ def simulate_subject(seed: int, options: SimulationOptions) -> SimulatedSubject:
     else:
         rig_from_head = world @ turn
         rig_from_head[:3, 3] = place
-        drawn = sample_cameras(streams[1], plan.cameras, options.width, options.height, plan.layout)
+        drawn = sample_cameras(
+            streams[1], plan.cameras, options.width, options.height, plan.layout, spread=faults.spread
+        )
         cameras = as_rig_cameras(drawn, [share.lens for share in shares])
     farthest = max(float(np.linalg.norm(camera.centre)) for camera in cameras.values())
     lamps = sample_lamps(np.random.default_rng([seed, 8]))

@@ -94,7 +94,7 @@ def training_sample(
     faults = drawn if faults is None else faults
     lamps = hardened(sample_lamps(rng), faults.light)
     layout_drawn = LAYOUTS[rng.choice(len(LAYOUTS), p=_LAYOUT_CHANCES)]
-    cameras = sample_cameras(rng, views, width, height, layout or layout_drawn, fill=rng.uniform(0.6, 0.95))
+    cameras = sample_cameras(rng, views, width, height, layout or layout_drawn, rng.uniform(0.6, 0.95), faults.spread)
     mesh = lit_mesh(person, vertices, lamps, sample_footprint_m(cameras, supersampling))
     shares = sample_camera_faults(rng, views, faults)
     if bust_share > 0 and rng.random() < bust_share:

@@ -4,7 +4,13 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+
+from headsup_cli.capture.lens import Lens
+from headsup_cli.capture.rig_dump import RigCamera
+from headsup_cli.capture.rigs.native import write_calibration
+from headsup_cli.simulation.rig.faults import OF_DRAWN_RIGS
 
 SMALL = ("--cameras", "2", "--size", "45x60", "--preset", "studio", "--quiet")
 
@@ -73,6 +79,9 @@ def test_a_changed_option_makes_people_anew(program, tmp_path):
         (("--fault", "noise=much"), "noise=much"),
         (("--fault", "noise=nan"), "noise"),
         (("--fault", "jpeg=101"), "jpeg"),
+        (("--fault", "focal=0.6"), "focal length"),
+        (("--fault", "principal=-0.1"), "principal"),
+        (("--fault", "irregularity=4"), "irregularity"),
         (("--size", "0x60"), "0x60"),
         (("--expressions", "0"), "--expressions"),
         (("--workers", "0"), "--workers"),
@@ -95,6 +104,25 @@ def test_a_calibration_without_cameras_is_refused(program, tmp_path):
     assert code == 2
     assert "cameras" in err
     assert "calibration.json" in err
+
+
+@pytest.mark.parametrize("fault", OF_DRAWN_RIGS)
+def test_a_given_calibration_has_no_faults_of_a_drawn_rig(program, tmp_path, fault):
+    path = tmp_path / "calibration.json"
+    sides = {"a": np.eye(3), "b": np.array([[0.0, 0, -1], [0, 1, 0], [1, 0, 0]])}
+    write_calibration(
+        path,
+        {
+            name: RigCamera(
+                name, np.diag([500.0, 500, 1]), Lens(), np.c_[np.r_[turn, np.zeros((1, 3))], [0, 0, 0.9, 1]], 100, 100
+            )
+            for name, turn in sides.items()
+        },
+    )
+    code, _, err = program("simulate", "-o", tmp_path / "people", "--cameras", path, "--fault", f"{fault}=0.1")
+    assert code == 2
+    assert f"{fault}=0.1" in err
+    assert len(err.strip().splitlines()) == 1
 
 
 def test_a_calibration_in_the_wrong_unit_is_refused(program, tmp_path):

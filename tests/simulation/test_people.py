@@ -8,7 +8,7 @@ from headsup_cli.simulation.body.identity import age_years, neutral_vertices, sa
 from headsup_cli.simulation.body.measurements import face_measurements
 from headsup_cli.simulation.drawing.lighting import SETUPS, sample_lamps
 from headsup_cli.simulation.person import lit_mesh, posed_vertices, sample_person
-from headsup_cli.simulation.rig.rig import LAYOUTS, sample_cameras
+from headsup_cli.simulation.rig.rig import HEAD_CENTRE_M, LAYOUTS, RigSpread, sample_cameras
 from headsup_cli.template.anny_source import AnnySource
 from headsup_cli.template.arkit import ARKIT_NAMES
 
@@ -119,3 +119,46 @@ def test_cameras_look_at_the_head(layout):
     rotation = cameras.cam_from_world[:, :3, :3]
     assert (rotation @ rotation.mT - rotation.new_tensor(np.eye(3))).abs().max() < 1e-9
     assert (rotation[:, 1, 1] < -0.5).all()  # image rows run down, the head's +Y up
+
+
+def test_a_seed_draws_the_rig_that_it_always_drew():
+    cameras = sample_cameras(np.random.default_rng(6), 3, 90, 120)
+    middles = [[45.426109893, 61.289484133], [45.331759378, 59.779613551], [45.225118038, 61.563308625]]
+    np.testing.assert_allclose(cameras.K[:, 0, 0], [232.409299518, 269.916547716, 243.874303487], atol=1e-8)
+    np.testing.assert_allclose(cameras.K[:, :2, 2], middles, atol=1e-8)
+    centres = [
+        [-0.666178519, 0.489236247, -0.141159255],
+        [-0.157667515, 0.171355733, 0.942108572],
+        [0.745760206, -0.260154368, -0.232552925],
+    ]
+    np.testing.assert_allclose(cameras.centres, centres, atol=1e-8)
+
+
+def test_focal_lengths_principal_points_and_places_are_spread_one_by_one():
+    def drawn(layout="dome", **spread):
+        cameras = sample_cameras(np.random.default_rng(6), 12, 90, 120, layout, spread=RigSpread(**spread))
+        return cameras.K.numpy(), cameras.cam_from_world.numpy()
+
+    (K, poses), middle = drawn(), np.array([45.0, 60.0])
+    same_focal, same_poses = drawn(focal=0.0)
+    np.testing.assert_array_equal(same_focal[:, 0, 0], same_focal[0, 0, 0])
+    np.testing.assert_array_equal(same_focal[:, :2, 2], K[:, :2, 2])
+    np.testing.assert_array_equal(same_poses, poses)
+    deviation = K[:, 0, 0] / same_focal[:, 0, 0] - 1
+    assert 0.06 < np.abs(deviation).max() < 0.136
+    np.testing.assert_allclose(drawn(focal=0.26)[0][:, 0, 0] / same_focal[:, 0, 0] - 1, 2 * deviation, atol=1e-12)
+    centred, same_poses = drawn(principal=0.0)
+    np.testing.assert_array_equal(centred[:, :2, 2], np.tile(middle, (12, 1)))
+    np.testing.assert_array_equal(centred[:, 0, 0], K[:, 0, 0])
+    np.testing.assert_array_equal(same_poses, poses)
+    np.testing.assert_allclose(drawn(principal=0.036)[0][:, :2, 2] - middle, 3 * (K[:, :2, 2] - middle), atol=1e-9)
+    for layout in ("dome", "ring", "front"):
+        same_K, regular = drawn(layout, irregularity=0.0)
+        np.testing.assert_array_equal(same_K, drawn(layout)[0])
+        centres = -np.einsum("cji,cj->ci", regular[:, :3, :3], regular[:, :3, 3])
+        distance = np.linalg.norm(centres - HEAD_CENTRE_M, axis=1)
+        np.testing.assert_allclose(distance, distance[0])
+        np.testing.assert_allclose(
+            regular[:, :3, :3] @ HEAD_CENTRE_M + regular[:, :3, 3], distance[:, None] * [0, 0, 1], atol=1e-9
+        )
+        np.testing.assert_allclose(regular[:, 0, 1], 0, atol=1e-9)  # no roll: rows are level

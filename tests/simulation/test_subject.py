@@ -13,7 +13,7 @@ from headsup_cli.media.pictures import read_mask_picture, read_picture
 from headsup_cli.simulation.body.anatomy import SKIN
 from headsup_cli.simulation.drawing.lens_view import pixels_seen
 from headsup_cli.simulation.rig.faults import PRESETS, Faults
-from headsup_cli.simulation.rig.rig import RigPlan, parse_rig
+from headsup_cli.simulation.rig.rig import HEAD_CENTRE_M, RigPlan, parse_rig
 from headsup_cli.simulation.subject import NEUTRAL, SimulationOptions, is_written, simulate_subject, write_subject
 from headsup_cli.simulation.truth import BACKGROUND, DEPTH_UNIT_M, LABELS, seen_landmarks
 
@@ -229,6 +229,12 @@ def test_faults_switched_off_one_by_one_leave_the_clean_picture():
     one, other = (subject.view(NEUTRAL, "cam01", subject.posed(NEUTRAL)) for subject in (ours, theirs))
     np.testing.assert_array_equal(one.image, other.image)
     np.testing.assert_array_equal(one.truth.labels, other.truth.labels)
+    spread = Faults(jpeg=0.0, focal=0.0, principal=0.0, irregularity=0.0)
+    regular = simulate_subject(SEED, replace(CLEAN, faults=spread))
+    assert len({float(camera.K[0, 0]) for camera in regular.cameras.values()}) == 1
+    for camera in regular.cameras.values():
+        np.testing.assert_array_equal(camera.K[:2, 2], [90, 120])
+        np.testing.assert_allclose(pixels_seen(camera, HEAD_CENTRE_M[None])[0], [[90, 120]], atol=1e-6)
     noisy = simulate_subject(SEED, replace(CLEAN, faults=replace(CLEAN.faults, noise=0.02)))
     difference = noisy.view(NEUTRAL, "cam01", noisy.posed(NEUTRAL)).image.astype(float) - one.image
     assert 0.3 < difference.std() < 6

@@ -11,9 +11,10 @@ from jaxtyping import Float, Float32
 from headsup_cli.capture.lens import Lens
 from headsup_cli.errors import InputError
 from headsup_cli.media.opencv import cv2
-from headsup_cli.simulation.rig.rig import rotation
+from headsup_cli.simulation.rig.rig import RigSpread, rotation
 
 Preset = Literal["clean", "studio", "harsh"]
+OF_DRAWN_RIGS = ("focal", "principal", "irregularity", "distortion", "tilt")  # a given calibration has its own
 
 
 def _dial(default: float, low: float, high: float, meaning: str) -> Any:
@@ -22,8 +23,13 @@ def _dial(default: float, low: float, high: float, meaning: str) -> Any:
 
 @dataclass(frozen=True)
 class Faults:
-    """How far a rig is from an ideal one, each fault with its own unit; the defaults are an ideal rig."""
+    """How far a rig is from an ideal one, each with its own unit; the defaults are ideal cameras put up by hand."""
 
+    focal: float = _dial(RigSpread.focal, 0.0, 0.5, "largest relative deviation of a camera's focal length")
+    principal: float = _dial(
+        RigSpread.principal, 0.0, 0.1, "standard deviation of the principal points, the picture's side being 1"
+    )
+    irregularity: float = _dial(RigSpread.irregularity, 0.0, 3.0, "0 the layout's pattern, 1 cameras put up by hand")
     distortion: float = _dial(0.0, 0.0, 0.5, "strongest barrel distortion, as -k1")
     gain: float = _dial(0.0, 0.0, 0.9, "largest relative error of a camera's colour channel")
     noise: float = _dial(0.0, 0.0, 0.5, "largest standard deviation of the noise, white being 1")
@@ -37,6 +43,11 @@ class Faults:
     )
     plates: float = _dial(0.0, 0.0, 1.0, "share of cameras with a clean plate")
     masks: float = _dial(1.0, 0.0, 1.0, "share of cameras with a mask")
+
+    @property
+    def spread(self) -> RigSpread:
+        """What concerns where drawn cameras stand and how they look, in ideal lenses."""
+        return RigSpread(self.focal, self.principal, self.irregularity)
 
     def __post_init__(self) -> None:
         for dial in fields(self):
@@ -66,15 +77,17 @@ PRESETS: dict[Preset, Faults] = {
 }
 
 
-def parse_faults(preset: Preset, changes: list[str]) -> Faults:
+def parse_faults(preset: Preset, changes: list[str], drawn_rig: bool = True) -> Faults:
     """The faults of a preset with some of them set by hand.
 
     Args:
         preset: Name of a preset.
         changes: Settings `NAME=VALUE`.
+        drawn_rig: Whether the cameras are drawn, rather than a given calibration's.
 
     Raises:
-        InputError: An unknown name, or a value that is no number or out of its range.
+        InputError: An unknown name, a value that is no number or out of its range, or a fault that a given calibration
+            leaves no room for.
     """
     names, values = [dial.name for dial in fields(Faults)], {}
     for change in changes:
@@ -88,6 +101,12 @@ def parse_faults(preset: Preset, changes: list[str]) -> Faults:
                 "--fault", found=f"'{change}'", expected=f"NAME=NUMBER, NAME one of {', '.join(names)}",
                 remedy="see docs/simulate.md for what each number means",
             ) from None  # fmt: skip
+        if name in OF_DRAWN_RIGS and not drawn_rig:
+            raise InputError(
+                "--fault", found=f"'{change}' beside a given calibration",
+                expected="its cameras, lenses and world to be used as they are",
+                remedy="leave it out, or draw a rig with --cameras 16",
+            )  # fmt: skip
     return replace(PRESETS[preset], **values)
 
 

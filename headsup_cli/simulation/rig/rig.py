@@ -29,6 +29,15 @@ _REACH_M = (0.15, 20.0)  # how far from a head the cameras of a calibration can 
 
 
 @dataclass(frozen=True)
+class RigSpread:
+    """How far the cameras of a drawn rig are from each other's and from the layout's pattern; 0 is all alike."""
+
+    focal: float = 0.13  # largest relative deviation of a focal length from the rig's
+    principal: float = 0.012  # standard deviation of a principal point from the middle, as a share of the side
+    irregularity: float = 1.0  # of directions, distances, aim and roll; 1 as mounted by hand
+
+
+@dataclass(frozen=True)
 class RigPlan:
     """Which cameras a simulated rig has: a layout to draw them from, or a calibration."""
 
@@ -138,9 +147,15 @@ def as_rig_cameras(cameras: Cameras, lenses: list[Lens]) -> dict[str, RigCamera]
 
 
 def sample_cameras(
-    rng: np.random.Generator, n: int, width: int, height: int, layout: RigLayout = "dome", fill: float = 0.78
+    rng: np.random.Generator,
+    n: int,
+    width: int,
+    height: int,
+    layout: RigLayout = "dome",
+    fill: float = 0.78,
+    spread: RigSpread = RigSpread(),
 ) -> Cameras:
-    """Draw a rig around a head, in the head frame.
+    """Draw a rig around a head, in the head frame; one part of the spread changes nothing that another one does.
 
     Args:
         rng: Source of all randomness.
@@ -151,6 +166,7 @@ def sample_cameras(
             front; `front` keeps them within 100 degrees of the face; `ring` puts them at one height; `scattered` draws
             every camera by itself.
         fill: Share of the image's shorter way that the head takes.
+        spread: How far the cameras are from each other's and from the pattern.
 
     Raises:
         InputError: No cameras, or no pixels.
@@ -160,23 +176,28 @@ def sample_cameras(
             "rig", field="cameras and size", found=f"{n} of {width}x{height}", expected="at least one camera and pixel",
             remedy="ask for more",
         )  # fmt: skip
-    azimuth, elevation = _directions(rng, n, layout)
-    distance = rng.uniform(0.8, 1.5) * rng.uniform(0.93, 1.07, n)
+    irregularity = spread.irregularity
+    azimuth, elevation = _directions(rng, n, layout, irregularity)
+    radius, share = rng.uniform(0.8, 1.5), rng.uniform(0.93, 1.07, n)
+    distance = radius * (1 + irregularity * (share - 1))
     offset = distance[:, None] * np.stack(
         [np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)], -1
     )
-    target = HEAD_CENTRE_M + rng.normal(0, 0.012, (n, 3)) + rng.normal(0, 0.012, 3)
-    cam_from_head = look_at(target + offset, target, roll=rng.normal(0, np.radians(2.5), n))
-    focal_px = fill * min(width * 1.25, height) * distance / HEAD_EXTENT_M * rng.uniform(0.94, 1.06, n)
+    target = HEAD_CENTRE_M + rng.normal(0, 0.012 * irregularity, (n, 3)) + rng.normal(0, 0.012 * irregularity, 3)
+    cam_from_head = look_at(target + offset, target, roll=rng.normal(0, np.radians(2.5) * irregularity, n))
+    head_px = fill * min(width * 1.25, height)
+    common_px = head_px * radius / HEAD_EXTENT_M
+    # Each zoomed to its own distance and a little off, up to 1.07 * 1.06, which is what a spread of 0.13 is.
+    own_px = head_px * (radius * share) / HEAD_EXTENT_M * rng.uniform(0.94, 1.06, n)
     K = np.tile(np.eye(3), (n, 1, 1))
-    K[:, 0, 0] = K[:, 1, 1] = focal_px
-    K[:, 0, 2] = width / 2 + rng.normal(0, 0.012 * width, n)
-    K[:, 1, 2] = height / 2 + rng.normal(0, 0.012 * height, n)
+    K[:, 0, 0] = K[:, 1, 1] = common_px + spread.focal / RigSpread.focal * (own_px - common_px)
+    K[:, 0, 2] = width / 2 + rng.normal(0, spread.principal * width, n)
+    K[:, 1, 2] = height / 2 + rng.normal(0, spread.principal * height, n)
     return Cameras(torch.from_numpy(cam_from_head), torch.from_numpy(K), width, height)
 
 
 def _directions(
-    rng: np.random.Generator, n: int, layout: RigLayout
+    rng: np.random.Generator, n: int, layout: RigLayout, irregularity: float
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
     """Azimuth (0 in front of the face) and elevation in radians."""
     low, high = np.radians([-25, 50])
@@ -185,15 +206,16 @@ def _directions(
         return azimuth, np.arcsin(rng.uniform(np.sin(low), np.sin(high), n))
     if layout == "ring":
         azimuth = (np.arange(n) / n) * 2 * np.pi
-        return azimuth + rng.normal(0, 0.06, n), np.radians(rng.uniform(-5, 15)) + rng.normal(0, 0.05, n)
+        azimuth = azimuth + rng.normal(0, 0.06 * irregularity, n)
+        return azimuth, np.radians(rng.uniform(-5, 15)) + rng.normal(0, 0.05 * irregularity, n)
     span = np.pi if layout == "dome" else np.radians(100)
     # Golden-ratio lattice: azimuth and elevation both evenly spread at any n, with a level camera in front; the power
     # crowds azimuths to the front.
     along = (np.arange(n) + 0.5) / n * 2 - 1
     azimuth = np.sign(along) * np.abs(along) ** 1.2 * span
-    across = (_LEVEL + (np.arange(n) - n // 2) * 0.6180339887 + rng.normal(0, 0.03)) % 1
+    across = (_LEVEL + (np.arange(n) - n // 2) * 0.6180339887 + rng.normal(0, 0.03 * irregularity)) % 1
     elevation = np.arcsin(np.sin(low) + across * (np.sin(high) - np.sin(low)))
-    return azimuth + rng.normal(0, 0.06, n), elevation + rng.normal(0, 0.04, n)
+    return azimuth + rng.normal(0, 0.06 * irregularity, n), elevation + rng.normal(0, 0.04 * irregularity, n)
 
 
 def look_at(
