@@ -83,6 +83,10 @@ def test_a_changed_option_makes_people_anew(program, tmp_path):
         (("--fault", "principal=-0.1"), "principal"),
         (("--fault", "irregularity=4"), "irregularity"),
         (("--size", "0x60"), "0x60"),
+        (("--size", "-5x10"), "-5x10"),
+        (("--size", "9000x60"), "9000x60"),
+        (("--style", "punk"), "--style"),
+        (("--seed", "-1"), "--seed"),
         (("--expressions", "0"), "--expressions"),
         (("--workers", "0"), "--workers"),
         (("-n", "0"), "-n"),
@@ -104,6 +108,14 @@ def test_a_calibration_without_cameras_is_refused(program, tmp_path):
     assert code == 2
     assert "cameras" in err
     assert "calibration.json" in err
+
+
+def test_an_output_that_cannot_be_written_is_told(program, tmp_path):
+    (tmp_path / "file").touch()
+    code, _, err = program("simulate", "-o", tmp_path / "file" / "people", *SMALL)
+    assert code == 2
+    assert "cannot be written" in err
+    assert len(err.strip().splitlines()) == 1
 
 
 @pytest.mark.parametrize("fault", OF_DRAWN_RIGS)

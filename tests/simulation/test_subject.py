@@ -1,5 +1,7 @@
+import importlib.util
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,6 +18,11 @@ from headsup_cli.simulation.rig.faults import PRESETS, Faults
 from headsup_cli.simulation.rig.rig import HEAD_CENTRE_M, RigPlan, parse_rig
 from headsup_cli.simulation.subject import NEUTRAL, SimulationOptions, is_written, simulate_subject, write_subject
 from headsup_cli.simulation.truth import BACKGROUND, DEPTH_UNIT_M, LABELS, seen_landmarks
+
+_PATH = Path(__file__).parents[2] / "benchmarks" / "simulate_truth.py"
+_spec = importlib.util.spec_from_file_location("simulate_truth", _PATH)
+checks = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(checks)
 
 SEED = 4  # short hair, neither beard nor accessories
 CLEAN = SimulationOptions(rig=RigPlan(cameras=3), width=180, height=240, faults=Faults(jpeg=0.0))
@@ -49,40 +56,8 @@ def harsh(tmp_path_factory):
 def bald():
     """A subject without hair before badly distorting lenses, and its moment."""
     options = replace(HARSH, width=240, height=320, truth="all")
-    subject = simulate_subject(SEED, options)
-    person = subject.person
-    shorn = replace(
-        person, hair=replace(person.hair, style="bald"), paint=person.paint._replace(beard_density=np.float32(0))
-    )
-    subject = replace(subject, person=shorn)
+    subject = checks.without_hair(simulate_subject(SEED, options))
     return subject, subject.posed(NEUTRAL)
-
-
-def silhouette(camera, vertices, faces, scale=8):
-    """Drawn by OpenCV through the lens, at eight times the size."""
-    pixels = pixels_seen(camera, vertices.astype(np.float64))[0]
-    canvas = np.zeros((camera.height * scale, camera.width * scale), np.uint8)
-    for triangle in np.round((pixels * scale - 0.5) * 16).astype(np.int32)[faces]:
-        cv2.fillConvexPoly(canvas, triangle, 255, shift=4)
-    return cv2.resize(canvas, (camera.width, camera.height), interpolation=cv2.INTER_AREA) / 255
-
-
-def met_by_ray(mesh, camera, pixel):
-    """Depth of the nearest face along a pixel's ray through the lens, its normal and its part (Möller, Trumbore)."""
-    solid = mesh.faces[mesh.part != LABELS.get("lens", 8)]
-    corners = mesh.columns[solid, :3].astype(np.float64) @ camera.cam_from_rig[:3, :3].T + camera.cam_from_rig[:3, 3]
-    ray = np.append(camera.unproject(np.array([pixel]))[0], 1.0)
-    a, ab, ac = corners[:, 0], corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    p = np.cross(ray, ac)
-    determinant = (ab * p).sum(1)
-    with np.errstate(all="ignore"):
-        u = -(a * p).sum(1) / determinant
-        q = np.cross(-a, ab)
-        v = (ray * q).sum(1) / determinant
-        depth = (ac * q).sum(1) / determinant
-    depth = np.where((u >= 0) & (v >= 0) & (u + v <= 1) & (depth > 0), depth, np.inf)
-    normal = np.cross(ab, ac)[depth.argmin()]
-    return depth.min(), normal / np.linalg.norm(normal), mesh.part[mesh.part != 8][depth.argmin()]
 
 
 def test_clean_dump_reads_back(clean):
@@ -127,9 +102,7 @@ def test_mask_is_the_projected_mesh_in_every_camera(bald):
     subject, posed = bald
     for name, camera in subject.cameras.items():
         assert not camera.lens.is_ideal
-        mask = subject.view(NEUTRAL, name, posed).mask / 255
-        expected = silhouette(camera, posed.mesh.columns[:, :3], posed.mesh.faces)
-        assert np.minimum(mask, expected).sum() / np.maximum(mask, expected).sum() > 0.99
+        assert checks.mask_overlap(subject, posed, name) > 0.99
 
 
 def test_mask_holds_mesh_and_hair(studio):
@@ -137,7 +110,7 @@ def test_mask_holds_mesh_and_hair(studio):
     mesh = subject.posed(EXPRESSION).mesh
     for name, camera in subject.cameras.items():
         mask = read_mask(studio / "truth" / "masks" / EXPRESSION / f"{name}.png")
-        expected = silhouette(camera, mesh.columns[:, :3], mesh.faces)
+        expected = checks.silhouette(camera, mesh.columns[:, :3], mesh.faces)
         assert np.minimum(mask, expected).sum() / expected.sum() > 0.99
         column, row = np.floor(pixels_seen(camera, mesh.strands.columns[:, :3])[0]).astype(int).T
         inside = (column >= 0) & (column < camera.width) & (row >= 0) & (row < camera.height)
@@ -155,13 +128,22 @@ def test_depth_normals_and_labels_are_the_meshs(bald):
         close, facing = [], []
         for index in rng.choice(len(rows), 40, replace=False):
             row, column = rows[index], columns[index]
-            depth, normal, part = met_by_ray(posed.mesh, camera, (column + 0.5, row + 0.5))
+            depth, normal, part = checks.met_by_ray(posed.mesh, camera, (column + 0.5, row + 0.5))
             close.append(abs(depth - truth.depth[row, column]) < 2e-3 and part == truth.labels[row, column])
             facing.append(abs(normal @ truth.normals[row, column]))
         assert np.mean(close) > 0.95  # a ray may pass an edge on the other side
         assert np.median(facing) > 0.97
         shown = truth.labels != BACKGROUND
         np.testing.assert_allclose(np.linalg.norm(truth.normals[shown], axis=1), 1, atol=1e-3)
+
+
+def test_landmarks_are_where_label_pictures_show_them(bald):
+    subject, posed = bald
+    points = np.stack(list(posed.landmarks.values()))
+    for camera in subject.cameras.values():
+        errors = checks.landmark_errors(camera, points)
+        assert len(errors) > 50
+        assert max(errors) < 0.5
 
 
 def test_landmarks_are_where_the_depth_has_them(bald):
@@ -223,19 +205,28 @@ def test_presets_share_person_and_cameras(clean, studio):
         np.testing.assert_allclose(*in_head, atol=1e-6)
 
 
-def test_faults_switched_off_one_by_one_leave_the_clean_picture():
-    off = replace(PRESETS["studio"], distortion=0.0, gain=0.0, noise=0.0, room=0.0, jpeg=0.0)
+@pytest.mark.parametrize("preset", ["studio", "harsh"])
+def test_faults_switched_off_one_by_one_leave_the_clean_picture(preset):
+    off = replace(
+        PRESETS[preset], **dict.fromkeys(("distortion", "gain", "noise", "blur", "light", "room", "jpeg"), 0.0)
+    )
     ours, theirs = (simulate_subject(SEED, replace(CLEAN, faults=faults)) for faults in (CLEAN.faults, off))
     one, other = (subject.view(NEUTRAL, "cam01", subject.posed(NEUTRAL)) for subject in (ours, theirs))
     np.testing.assert_array_equal(one.image, other.image)
     np.testing.assert_array_equal(one.truth.labels, other.truth.labels)
+
+
+def test_rig_and_noise_are_dialled():
     spread = Faults(jpeg=0.0, focal=0.0, principal=0.0, irregularity=0.0)
     regular = simulate_subject(SEED, replace(CLEAN, faults=spread))
     assert len({float(camera.K[0, 0]) for camera in regular.cameras.values()}) == 1
     for camera in regular.cameras.values():
         np.testing.assert_array_equal(camera.K[:2, 2], [90, 120])
         np.testing.assert_allclose(pixels_seen(camera, HEAD_CENTRE_M[None])[0], [[90, 120]], atol=1e-6)
-    noisy = simulate_subject(SEED, replace(CLEAN, faults=replace(CLEAN.faults, noise=0.02)))
+    noisy, clean = (
+        simulate_subject(SEED, replace(CLEAN, faults=Faults(jpeg=0.0, noise=noise))) for noise in (0.02, 0.0)
+    )
+    one = clean.view(NEUTRAL, "cam01", clean.posed(NEUTRAL))
     difference = noisy.view(NEUTRAL, "cam01", noisy.posed(NEUTRAL)).image.astype(float) - one.image
     assert 0.3 < difference.std() < 6
 
