@@ -69,36 +69,45 @@ def pattern_colour(pattern, volume, x, y, z):
             max(first[1] + 0.22 * volume[cell, 1], 0.01),
             max(first[2] + 0.22 * volume[cell, 2], 0.01),
         )
-    if pattern.kind == BANDS:
-        share = step(-0.12, 0.12, np.sin(6.28318 * v) - 0.35)
-    elif pattern.kind == PLAID:
-        share = 0.45 * step(-0.2, 0.2, np.sin(6.28318 * u)) + 0.45 * step(-0.2, 0.2, np.sin(6.28318 * v))
-        share += 0.1 * step(0.86, 0.94, np.sin(6.28318 * u + 2.2)) + 0.1 * step(0.86, 0.94, np.sin(6.28318 * v + 2.2))
-    elif pattern.kind == DOTS:
-        du, dv = u - np.floor(u) - 0.5, v - np.floor(v) - 0.5
-        share = step(0.26, 0.20, np.sqrt(du * du + dv * dv))
-    elif pattern.kind == PRINT:  # one emblem on the chest
-        across, up = x / 0.062, (y + 0.265) / 0.045
-        wobble = noise4(volume, u, v, 0.0)[0]
-        share = step(0.04, -0.04, max(abs(across), abs(up)) + 0.45 * wobble - 0.8) if z > -0.085 else 0.0
-    elif pattern.kind == STRIPES:
-        share = step(-0.25, 0.25, np.sin(3.14159 * v + 0.5 * noise4(volume, u, v, w)[0]))
-    elif pattern.kind in (CLOUDS, BLOTCHES, HEATHER):
+    if pattern.kind == CLOUDS:
         n0, n1, n2, _ = noise4(volume, u, v, w)
-        if pattern.kind == CLOUDS:
-            return (
-                max(first[0] + 0.5 * second[0] * n0, 0.01),
-                max(first[1] + 0.5 * second[1] * n1, 0.01),
-                max(first[2] + 0.5 * second[2] * n2, 0.01),
-            )
-        share = step(-0.1, 0.1, n0) if pattern.kind == BLOTCHES else 0.5 + 0.5 * n0
-    else:
-        share = np.float32((int(np.floor(u)) + int(np.floor(v)) + int(np.floor(w))) & 1)
+        return (
+            max(first[0] + 0.5 * second[0] * n0, 0.01),
+            max(first[1] + 0.5 * second[1] * n1, 0.01),
+            max(first[2] + 0.5 * second[2] * n2, 0.01),
+        )
+    share = _second_share(pattern.kind, volume, x, y, z, u, v, w)
     return (
         first[0] + share * (second[0] - first[0]),
         first[1] + share * (second[1] - first[1]),
         first[2] + share * (second[2] - first[2]),
     )
+
+
+@inline
+@single
+def _second_share(kind, volume, x, y, z, u, v, w):
+    """How much of a pattern's second colour a point has; `u`, `v`, `w`: its place in the pattern's cells."""
+    if kind == BANDS:
+        return step(-0.12, 0.12, np.sin(6.28318 * v) - 0.35)
+    if kind == PLAID:
+        share = 0.45 * step(-0.2, 0.2, np.sin(6.28318 * u)) + 0.45 * step(-0.2, 0.2, np.sin(6.28318 * v))
+        share += 0.1 * step(0.86, 0.94, np.sin(6.28318 * u + 2.2)) + 0.1 * step(0.86, 0.94, np.sin(6.28318 * v + 2.2))
+        return share
+    if kind == DOTS:
+        du, dv = u - np.floor(u) - 0.5, v - np.floor(v) - 0.5
+        return step(0.26, 0.20, np.sqrt(du * du + dv * dv))
+    if kind == PRINT:  # one emblem on the chest
+        across, up = x / 0.062, (y + 0.265) / 0.045
+        wobble = noise4(volume, u, v, 0.0)[0]
+        return step(0.04, -0.04, max(abs(across), abs(up)) + 0.45 * wobble - 0.8) if z > -0.085 else 0.0
+    if kind == STRIPES:
+        return step(-0.25, 0.25, np.sin(3.14159 * v + 0.5 * noise4(volume, u, v, w)[0]))
+    if kind == BLOTCHES:
+        return step(-0.1, 0.1, noise4(volume, u, v, w)[0])
+    if kind == HEATHER:
+        return 0.5 + 0.5 * noise4(volume, u, v, w)[0]
+    return np.float32((int(np.floor(u)) + int(np.floor(v)) + int(np.floor(w))) & 1)
 
 
 @inline
@@ -113,39 +122,12 @@ def skin(paint, volume, x, y, z, scalp, beard, collar):
     front = step(-0.05, 0.0, z)
     cheek = front * step(0.0011, 0.0, (side - 0.040) ** 2 + (y + 0.038) ** 2)
     nose = front * step(0.00040, 0.0, x * x + (y + 0.042) ** 2)
-    chin = front * step(0.0005, 0.0, x * x + (y + 0.100) ** 2)
     forehead = front * step(0.012, 0.028, y) * step(0.055, 0.03, side)
-    ear = step(0.066, 0.074, side) * step(-0.075, -0.045, y) * step(0.035, 0.015, y)
-    mouth = front * step(0.0011, 0.0003, x * x + (y - paint.mouth_y) ** 2)
-    eye_x = side - _HALF_EYE_DISTANCE_M
-    orbit = np.sqrt(eye_x * eye_x + y * y + z * z)
-    lid = step(0.024, 0.0165, orbit)
-    under = step(0.00016, 0.0, 0.5 * (eye_x - 0.001) ** 2 + (y + 0.014) ** 2) * front
-    mottle = paint.mottle
-    melanin = 1.0 + mottle * (0.06 * broad[0] + 0.045 * middle[0]) + 0.05 * forehead - 0.10 * step(0.05, 0.09, y)
-    melanin = paint.melanin * (melanin + 0.10 * lid + 0.14 * mouth) + 0.02 * mottle * fine[0]
-    melanin += 0.06 * paint.tired * under
-    if paint.freckles > 0.02:
-        sunny = step(-0.6, 0.6, broad[2] + 1.2 * cheek + 1.2 * nose - 0.4) * front
-        melanin += 0.28 * sunny * _spots(volume, x * 300.0, y * 300.0, z * 300.0, 0.75 * paint.freckles)
-    melanin += 0.7 * _spots(volume, x * 85.0 + offset[0], y * 85.0 + offset[1], z * 85.0 + offset[2], paint.moles)
-    flush = 0.30 * cheek + 0.42 * nose + 0.22 * chin + 0.40 * ear + 0.20 * lid + 0.15 * under
-    blood = paint.blood * (1.0 + mottle * (0.14 * broad[1] + 0.10 * middle[1]) + paint.flush * flush)
     lip = _lip(paint, side, y, z)
-    blood += lip * paint.lip_blood * (1.0 + 0.12 * fine[0])
-    melanin += lip * (0.05 + 0.10 * paint.melanin)
-    bare = paint.bare
-    red = _SURFACE_ALBEDO + bare[0] * exp(-MELANIN[0] * melanin - BLOOD[0] * blood)
-    green = _SURFACE_ALBEDO + bare[1] * exp(-MELANIN[1] * melanin - BLOOD[1] * blood)
-    blue = _SURFACE_ALBEDO + bare[2] * exp(-MELANIN[2] * melanin - BLOOD[2] * blood)
-    painted = lip * paint.lipstick
-    red += painted * (paint.lip_colour[0] - red)
-    green += painted * (paint.lip_colour[1] - green)
-    blue += painted * (paint.lip_colour[2] - blue)
-    if paint.skin_pattern.amount > 0.0:
-        share = paint.skin_pattern.amount
-        r, g, b = pattern_colour(paint.skin_pattern, volume, x, y, z)
-        red, green, blue = red + share * (r - red), green + share * (g - green), blue + share * (b - blue)
+    melanin, blood, orbit = _pigments(
+        paint, volume, x, y, z, (broad, middle, fine), (front, cheek, nose, forehead), lip
+    )
+    red, green, blue = _made_up(paint, volume, x, y, z, lip * paint.lipstick, *_scattered(paint, melanin, blood))
     pores = (1.0 + paint.pores * (0.05 * fine[2] + 0.025 * middle[2])) * (0.45 + 0.55 * step(-0.004, 0.012, collar))
     red, green, blue = red * pores, green * pores, blue * pores
     creased = 0.0
@@ -157,6 +139,60 @@ def skin(paint, volume, x, y, z, scalp, beard, collar):
     gloss = paint.shine * (0.7 + 0.9 * forehead + 1.1 * nose + 0.3 * cheek + 0.3 * middle[3])
     gloss *= (1.0 - 0.75 * hairy) * (1.0 - 0.6 * creased)
     return red, green, blue, max(gloss, 0.0) + (0.05 + 0.10 * paint.lipstick) * lip, 15.0 + 14.0 * (nose + lip)
+
+
+@inline
+@single
+def _pigments(paint, volume, x, y, z, noises, regions, lip):
+    """Melanin and blood in the skin, and the distance from the nearer eye's centre."""
+    broad, middle, fine = noises
+    front, cheek, nose, forehead = regions
+    side, offset, mottle = abs(x), paint.offset, paint.mottle
+    chin = front * step(0.0005, 0.0, x * x + (y + 0.100) ** 2)
+    ear = step(0.066, 0.074, side) * step(-0.075, -0.045, y) * step(0.035, 0.015, y)
+    mouth = front * step(0.0011, 0.0003, x * x + (y - paint.mouth_y) ** 2)
+    eye_x = side - _HALF_EYE_DISTANCE_M
+    orbit = np.sqrt(eye_x * eye_x + y * y + z * z)
+    lid = step(0.024, 0.0165, orbit)
+    under = step(0.00016, 0.0, 0.5 * (eye_x - 0.001) ** 2 + (y + 0.014) ** 2) * front
+    melanin = 1.0 + mottle * (0.06 * broad[0] + 0.045 * middle[0]) + 0.05 * forehead - 0.10 * step(0.05, 0.09, y)
+    melanin = paint.melanin * (melanin + 0.10 * lid + 0.14 * mouth) + 0.02 * mottle * fine[0]
+    melanin += 0.06 * paint.tired * under
+    if paint.freckles > 0.02:
+        sunny = step(-0.6, 0.6, broad[2] + 1.2 * cheek + 1.2 * nose - 0.4) * front
+        melanin += 0.28 * sunny * _spots(volume, x * 300.0, y * 300.0, z * 300.0, 0.75 * paint.freckles)
+    melanin += 0.7 * _spots(volume, x * 85.0 + offset[0], y * 85.0 + offset[1], z * 85.0 + offset[2], paint.moles)
+    flush = 0.30 * cheek + 0.42 * nose + 0.22 * chin + 0.40 * ear + 0.20 * lid + 0.15 * under
+    blood = paint.blood * (1.0 + mottle * (0.14 * broad[1] + 0.10 * middle[1]) + paint.flush * flush)
+    blood += lip * paint.lip_blood * (1.0 + 0.12 * fine[0])
+    melanin += lip * (0.05 + 0.10 * paint.melanin)
+    return melanin, blood, orbit
+
+
+@inline
+@single
+def _scattered(paint, melanin, blood):
+    """Albedo of skin with these pigments."""
+    bare = paint.bare
+    return (
+        _SURFACE_ALBEDO + bare[0] * exp(-MELANIN[0] * melanin - BLOOD[0] * blood),
+        _SURFACE_ALBEDO + bare[1] * exp(-MELANIN[1] * melanin - BLOOD[1] * blood),
+        _SURFACE_ALBEDO + bare[2] * exp(-MELANIN[2] * melanin - BLOOD[2] * blood),
+    )
+
+
+@inline
+@single
+def _made_up(paint, volume, x, y, z, painted, red, green, blue):
+    """Albedo under lipstick, `painted` of which hides it, and under the skin's pattern if there is one."""
+    red += painted * (paint.lip_colour[0] - red)
+    green += painted * (paint.lip_colour[1] - green)
+    blue += painted * (paint.lip_colour[2] - blue)
+    if paint.skin_pattern.amount > 0.0:
+        share = paint.skin_pattern.amount
+        r, g, b = pattern_colour(paint.skin_pattern, volume, x, y, z)
+        red, green, blue = red + share * (r - red), green + share * (g - green), blue + share * (b - blue)
+    return red, green, blue
 
 
 @inline
