@@ -98,7 +98,7 @@ def grow_guides(roots, starts, combs, lengths, layers, floors, flow, field, orig
     """
     n = path.shape[1]
     fine = np.empty((n, 3), np.float32)
-    setting, parting = flow[0], flow[0].parting_m
+    setting = flow[0]
     for guide in range(path.shape[0]):
         step = lengths[guide] / (n - 1)
         x, y, z = roots[guide, 0], roots[guide, 1], roots[guide, 2]
@@ -107,7 +107,6 @@ def grow_guides(roots, starts, combs, lengths, layers, floors, flow, field, orig
         end = n - 1
         for node in range(1, n):
             s = (node - 0.5) * step
-            _, gx, gy, gz = distance_at(field, origin, cell, x, y, z)
             px, py, pz = x - setting.pole[0], y - setting.pole[1], z - setting.pole[2]
             far = np.sqrt(px * px + py * py + pz * pz) + 1e-6
             if setting.pole_weight < 0 and far < 0.013:
@@ -115,15 +114,8 @@ def grow_guides(roots, starts, combs, lengths, layers, floors, flow, field, orig
                 break
             weight = setting.pole_weight / far
             cx, cy, cz = combs[guide, 0] + weight * px, combs[guide, 1] + weight * py, combs[guide, 2] + weight * pz
-            inward = cx * gx + cy * gy + cz * gz
-            cx, cy, cz = cx - inward * gx, cy - inward * gy, cz - inward * gz
-            hold = np.exp(-s / setting.hold_m)
-            lift = setting.lift * np.exp(-s / setting.lift_m)
-            fall = setting.gravity * (1 - hold)
-            tx, ty, tz = hold * cx + lift * gx, hold * cy + lift * gy - fall, hold * cz + lift * gz
-            if y < setting.face[1] and z > setting.face[2]:
-                aside = setting.part * max(1 - abs(x) / setting.face[0], 0.0)
-                tx, tz = tx + (aside if roots[guide, 0] > parting else -aside), tz - 0.3 * aside
+            _, gx, gy, gz = distance_at(field, origin, cell, x, y, z)
+            tx, ty, tz = _drawn_to(setting, s, roots[guide, 0], x, y, z, cx, cy, cz, gx, gy, gz)
             turn = min(1.0, step / setting.bend_m)
             dx, dy, dz = dx + turn * (tx - dx), dy + turn * (ty - dy), dz + turn * (tz - dz)
             norm = 1 / np.sqrt(dx * dx + dy * dy + dz * dz + 1e-9)
@@ -138,17 +130,36 @@ def grow_guides(roots, starts, combs, lengths, layers, floors, flow, field, orig
             dx, dy, dz = qx - x, qy - y, qz - z
             norm = 1 / np.sqrt(dx * dx + dy * dy + dz * dz + 1e-12)
             dx, dy, dz = dx * norm, dy * norm, dz * norm
-            x, y, z = x + dx * step, y + dy * step, z + dz * step
-            distance, gx, gy, gz = distance_at(field, origin, cell, x, y, z)
-            if distance < CLEARANCE_M:
-                push = CLEARANCE_M - distance
-                x, y, z = x + push * gx, y + push * gy, z + push * gz
+            x, y, z = _kept_off(field, origin, cell, x + dx * step, y + dy * step, z + dz * step)
             fine[node, 0], fine[node, 1], fine[node, 2] = x, y, z
             if y < floors[guide]:
                 end = node
                 break
         _resample(fine, end, path[guide])
         _carry_across(path[guide], across[guide])
+
+
+@inline
+def _drawn_to(setting, s, root_x, x, y, z, cx, cy, cz, gx, gy, gz):
+    """Where hair is drawn `s` metres from its root: combed along the skin, whose normal is `g`, lifted, parted."""
+    inward = cx * gx + cy * gy + cz * gz
+    cx, cy, cz = cx - inward * gx, cy - inward * gy, cz - inward * gz
+    hold = np.exp(-s / setting.hold_m)
+    lift = setting.lift * np.exp(-s / setting.lift_m)
+    fall = setting.gravity * (1 - hold)
+    tx, ty, tz = hold * cx + lift * gx, hold * cy + lift * gy - fall, hold * cz + lift * gz
+    if y < setting.face[1] and z > setting.face[2]:
+        aside = setting.part * max(1 - abs(x) / setting.face[0], 0.0)
+        tx, tz = tx + (aside if root_x > setting.parting_m else -aside), tz - 0.3 * aside
+    return tx, ty, tz
+
+
+@inline
+def _kept_off(field, origin, cell, x, y, z):
+    """The point, moved out of the skin's clearance."""
+    distance, gx, gy, gz = distance_at(field, origin, cell, x, y, z)
+    push = max(CLEARANCE_M - distance, 0.0)
+    return x + push * gx, y + push * gy, z + push * gz
 
 
 @inline
@@ -224,58 +235,20 @@ def lay_strands(roots, choice, paths, across, chances, locks, shape, field, orig
     for strand in range(nodes.shape[0]):
         guide = choice[strand]
         path = paths[guide]
-        m = path.shape[0]
         ox, oy, oz = roots[strand, 0] - path[0, 0], roots[strand, 1] - path[0, 1], roots[strand, 2] - path[0, 2]
         tx, ty, tz = _tangent(path, 0)
         ux, uy, uz = across[guide, 0, 0], across[guide, 0, 1], across[guide, 0, 2]
         vx, vy, vz = ty * uz - tz * uy, tz * ux - tx * uz, tx * uy - ty * ux
         ot, ou, ov = ox * tx + oy * ty + oz * tz, ox * ux + oy * uy + oz * uz, ox * vx + oy * vy + oz * vz
-        length = 0.0
-        for node in range(1, m):
-            fx, fy, fz = (
-                path[node, 0] - path[node - 1, 0],
-                path[node, 1] - path[node - 1, 1],
-                path[node, 2] - path[node - 1, 2],
-            )
-            length += np.sqrt(fx * fx + fy * fy + fz * fz)
-        reach = 1 - setting.ragged * chances[strand, 0] ** 2
-        stray = 0.12 * setting.frizz * (1.0 if chances[strand, 1] < 0.97 else 2.5)
-        flutter = 25 + 45 * chances[strand, 1]
-        phase = 6.2831853 * (locks[guide, 0] + setting.loose * (chances[strand, 2] - 0.5))
-        period = setting.period_m * (0.75 + 0.5 * locks[guide, 1])
-        wave = setting.wave_m * (0.6 + 0.8 * locks[guide, 2]) * (1 - 0.35 * setting.loose * chances[strand, 3])
-        drift_u, drift_v = 6.2831853 * chances[strand, 4], 6.2831853 * chances[strand, 5]
-        for node in range(n):
+        length, reach = _length(path), 1 - setting.ragged * chances[strand, 0] ** 2
+        for axis in range(3):
+            nodes[strand, 0, axis] = roots[strand, axis]
+        for node in range(1, n):
             at = reach * node / (n - 1)
             s = at * length
-            spot = at * (m - 1)
-            low = min(int(spot), m - 2)
-            share = spot - low
-            cx = path[low, 0] + share * (path[low + 1, 0] - path[low, 0])
-            cy = path[low, 1] + share * (path[low + 1, 1] - path[low, 1])
-            cz = path[low, 2] + share * (path[low + 1, 2] - path[low, 2])
-            if node == 0:
-                nodes[strand, 0, 0], nodes[strand, 0, 1], nodes[strand, 0, 2] = cx + ox, cy + oy, cz + oz
-                continue
-            tx, ty, tz = _tangent(path, low + (1 if share > 0.5 else 0))
-            ux = across[guide, low, 0] + share * (across[guide, low + 1, 0] - across[guide, low, 0])
-            uy = across[guide, low, 1] + share * (across[guide, low + 1, 1] - across[guide, low, 1])
-            uz = across[guide, low, 2] + share * (across[guide, low + 1, 2] - across[guide, low, 2])
+            (cx, cy, cz), (tx, ty, tz), (ux, uy, uz) = _frame_at(path, across[guide], at)
             vx, vy, vz = ty * uz - tz * uy, tz * ux - tx * uz, tx * uy - ty * ux
-            gather = s / (s + setting.clump_m)
-            spread = 1 - setting.clump * gather
-            twist = setting.twist * s
-            cosine, sine = np.cos(twist), np.sin(twist)
-            pu, pv = spread * (cosine * ou - sine * ov), spread * (sine * ou + cosine * ov)
-            grown = min(s / setting.onset_m, 1.0)
-            angle = phase + 6.2831853 * s / period
-            amount = wave * grown
-            pu += amount * np.cos(angle)
-            pv += amount * setting.helix * np.sin(angle)
-            away = stray * (1 - np.exp(-s / 0.08))
-            pu += away * np.sin(drift_u + flutter * s)
-            pv += away * np.sin(drift_v + flutter * s)
-            pt = ot * spread
+            pt, pu, pv = _place_in_lock(setting, chances[strand], locks[guide], s, ot, ou, ov)
             x, y, z = (
                 cx + pt * tx + pu * ux + pv * vx,
                 cy + pt * ty + pu * uy + pv * vy,
@@ -287,3 +260,53 @@ def lay_strands(roots, choice, paths, across, chances, locks, shape, field, orig
                 push = floor - distance
                 x, y, z = x + push * gx, y + push * gy, z + push * gz
             nodes[strand, node, 0], nodes[strand, node, 1], nodes[strand, node, 2] = x, y, z
+
+
+@inline
+def _length(path):
+    length = 0.0
+    for node in range(1, path.shape[0]):
+        x, y, z = (
+            path[node, 0] - path[node - 1, 0],
+            path[node, 1] - path[node - 1, 1],
+            path[node, 2] - path[node - 1, 2],
+        )
+        length += np.sqrt(x * x + y * y + z * z)
+    return length
+
+
+@inline
+def _frame_at(path, across, at):
+    """A guide's point at a share `at` of its nodes, the tangent there and the vector across."""
+    spot = at * (path.shape[0] - 1)
+    low = min(int(spot), path.shape[0] - 2)
+    share = spot - low
+    point = (
+        path[low, 0] + share * (path[low + 1, 0] - path[low, 0]),
+        path[low, 1] + share * (path[low + 1, 1] - path[low, 1]),
+        path[low, 2] + share * (path[low + 1, 2] - path[low, 2]),
+    )
+    sideways = (
+        across[low, 0] + share * (across[low + 1, 0] - across[low, 0]),
+        across[low, 1] + share * (across[low + 1, 1] - across[low, 1]),
+        across[low, 2] + share * (across[low + 1, 2] - across[low, 2]),
+    )
+    return point, _tangent(path, low + (1 if share > 0.5 else 0)), sideways
+
+
+@inline
+def _place_in_lock(setting, chances, lock, s, ot, ou, ov):
+    """Place of a strand beside its guide, along and across it, `s` metres from the root, where it was `ot, ou, ov`."""
+    spread = 1 - setting.clump * (s / (s + setting.clump_m))
+    cosine, sine = np.cos(setting.twist * s), np.sin(setting.twist * s)
+    pu, pv = spread * (cosine * ou - sine * ov), spread * (sine * ou + cosine * ov)
+    phase = 6.2831853 * (lock[0] + setting.loose * (chances[2] - 0.5))
+    period = setting.period_m * (0.75 + 0.5 * lock[1])
+    wave = setting.wave_m * (0.6 + 0.8 * lock[2]) * (1 - 0.35 * setting.loose * chances[3])
+    angle = phase + 6.2831853 * s / period
+    amount = wave * min(s / setting.onset_m, 1.0)
+    stray = 0.12 * setting.frizz * (1.0 if chances[1] < 0.97 else 2.5)
+    away, flutter = stray * (1 - np.exp(-s / 0.08)), 25 + 45 * chances[1]
+    pu += amount * np.cos(angle) + away * np.sin(6.2831853 * chances[4] + flutter * s)
+    pv += amount * setting.helix * np.sin(angle) + away * np.sin(6.2831853 * chances[5] + flutter * s)
+    return ot * spread, pu, pv
