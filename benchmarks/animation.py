@@ -114,7 +114,7 @@ def pictures(subject: SimulatedSubject, frame: str, work: Path) -> Views:
 
 def refined(subject: str, views: Views, checkpoint: Checkpoint, steps: int, template: Template) -> Head:
     """A head as `headsup reconstruct --refine` makes it, in the frame of the cameras."""
-    with torch.inference_mode():
+    with torch.no_grad():
         prediction = checkpoint.model(views.resized(checkpoint.model.config.encoder.image_size_px))
     maps, latent = prediction.maps.map(torch.Tensor.clone), prediction.latent.clone()
     if steps:

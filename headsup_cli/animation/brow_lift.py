@@ -10,6 +10,7 @@ from headsup_cli.template.template import Template
 from headsup_cli.template.texels import vertex_normals
 
 LIFT_M = 0.01  # of the brow, raised as far as people can: about a centimetre
+CONVERGENCE_M = 0.037  # above the brow: where the skin stays in place (34 mm in women, 39 mm in men)
 _COLUMN_M = 0.006  # width over which the brow's own lift is looked for
 _RAISING = ("browInnerUp", "browOuterUpLeft", "browOuterUpRight")
 
@@ -18,30 +19,23 @@ def lifted_blendshapes(template: Template) -> Float32[np.ndarray, "52 v 3"]:
     """The template's blendshapes with the three that raise the brows made as large as people's.
 
     The frontalis raises the brow by about a centimetre and pulls the forehead's skin with it as a sheet, which glides
-    over the skull and comes to rest at the hairline, where the muscle ends; below, the skin unfolds down to the lid.
-    Blendshapes that lift a narrow band stretch the brow instead, and tear what is under it. Shapes that rise so far
-    already are left alone, and so are templates without brows, lids or scalp.
+    over the skull and comes to rest where it meets the skin that the same muscle draws down, well below the hairline
+    (Cotofana et al. 2020, "The Bidirectional Movement of the Frontalis Muscle"); below, the skin unfolds down to the
+    lid. Blendshapes that lift a narrow band stretch the brow instead, and tear what is under it. Shapes that rise so
+    far already are left alone, and so are templates without brows or lids.
     """
     blendshapes = template.blendshapes
     brows = [index for name, index in template.landmarks.items() if name.startswith("brow_")]
     together = sum(blendshapes[ARKIT_NAMES.index(name)][:, 1] for name in _RAISING)
-    reach_m, lid_m = _forehead_m(template, brows), _to_the_lids_m(template, brows)
-    if min(reach_m, lid_m) <= 0 or not 0 < (own_m := float(np.max(together[brows]))) < LIFT_M:
+    lid_m = _to_the_lids_m(template, brows)
+    if lid_m <= 0 or not 0 < (own_m := float(np.max(together[brows]))) < LIFT_M:
         return blendshapes
     lifted = blendshapes.copy()
     skin = _skin(template)
     for name in _RAISING:
         index = ARKIT_NAMES.index(name)
-        lifted[index] = _with_forehead(template, blendshapes[index] * np.float32(LIFT_M / own_m), skin, reach_m, lid_m)
+        lifted[index] = _with_forehead(template, blendshapes[index] * np.float32(LIFT_M / own_m), skin, lid_m)
     return lifted
-
-
-def _forehead_m(template: Template, brows: list[int]) -> float:
-    """From the brows up to the middle of the hairline; 0 where the template does not name both."""
-    x, y, z = template.vertices.T
-    hair = (template.regions.get("scalp", np.zeros(len(x))) > 0.5) & (z > 0)
-    middle = hair & (np.abs(x) <= np.abs(x[brows]).min(initial=np.inf))
-    return float(y[middle].min() - y[brows].max()) if brows and middle.any() else 0.0
 
 
 def _to_the_lids_m(template: Template, brows: list[int]) -> float:
@@ -52,16 +46,16 @@ def _to_the_lids_m(template: Template, brows: list[int]) -> float:
 
 
 def _with_forehead(
-    template: Template, shape: Float32[np.ndarray, "v 3"], skin: Bool[np.ndarray, " v"], reach_m: float, lid_m: float
+    template: Template, shape: Float32[np.ndarray, "v 3"], skin: Bool[np.ndarray, " v"], lid_m: float
 ) -> Float[np.ndarray, "v 3"]:
-    """A raising shape whose lift fades out along the skull, over `reach_m` above the brow and `lid_m` below."""
+    """A raising shape whose lift fades out along the skull, over CONVERGENCE_M above the brow and `lid_m` below."""
     x, y, z = template.vertices.T
     front = np.flatnonzero(skin & (z > 0))
     weight = np.exp(-0.5 * ((x[front, None] - x[front]) / _COLUMN_M) ** 2)
     lift = weight * np.maximum(shape[front, 1], 0)
     crest = lift.argmax(1)  # of each vertex's column, the point that rises most
     rise, above_m = lift.max(1), y[front] - y[front[crest]]
-    share = np.clip(np.where(above_m > 0, above_m / reach_m, -above_m / lid_m), 0, 1)
+    share = np.clip(np.where(above_m > 0, above_m / CONVERGENCE_M, -above_m / lid_m), 0, 1)
     sheet = rise * (1 - share**2 * (3 - 2 * share))
     normal = vertex_normals(template.vertices, template.faces)[front]
     along = np.array([0.0, 1.0, 0.0]) - normal[:, 1:2] * normal
