@@ -118,7 +118,7 @@ def refined(subject: str, views: Views, checkpoint: Checkpoint, steps: int, temp
         prediction = checkpoint.model(views.resized(checkpoint.model.config.encoder.image_size_px))
     maps, latent = prediction.maps.map(torch.Tensor.clone), prediction.latent.clone()
     if steps:
-        options = RefineOptions(steps=steps, resolution=maps.resolution, image_size_px=SIMULATED.height)
+        options = RefineOptions(steps=steps, image_size_px=SIMULATED.height)
         maps = refine(maps, views, template, options).maps
     provenance = {"checkpoint": dict(checkpoint.provenance)}
     return Head(subject, maps, template.name, template.sha256, np.eye(4), latent, provenance)

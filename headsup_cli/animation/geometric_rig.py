@@ -43,10 +43,12 @@ def geometric_rig(head: Head, template: Template, marks: MouthMarks | None = Non
     means, at, points = neutral.means.numpy(), own, own.anchors
     size = _face_size(template, resolution, means, neutral.opacities.numpy(), own.anchors)
     part = _texel_parts(template, resolution)
+    skin = part == "skin"
     if marks is not None:
-        points, skin = marks.moved(own.anchors), part == "skin"
+        points = marks.moved(own.anchors)
         at = registered(own, points, means, marks, surface=skin, bound=~skin)
-    unseen = closing_lids(neutral, bare, own, at, points, size)
+    unseen, aloof = closing_lids(neutral, bare, own, at, points, skin, size)
+    at = at.without(aloof)
     if can_be_opened(template):
         unseen.append(inside_of_the_mouth(neutral, bare, template, part, at, points, size))
     return Rig(

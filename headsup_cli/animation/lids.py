@@ -19,11 +19,18 @@ _ABOUT_M = 0.03  # of the lid's middle: how far that skin is looked for
 _FACE_M = 0.07  # likewise: the face, by whose colour skin is told from glasses and hair
 _LATE = 0.75  # weight of a blink from which on nothing is to be seen of the eye
 _NEIGHBOURS = 24  # texels of it that say what a lid is like
+_ALOOF_M = 0.01  # from where a lid should be, an eye's opening: what lies farther is glasses, or a lock of hair
 
 
 def closing_lids(
-    neutral: Gaussians, bare: Gaussians, own: Movement, at: Movement, points: Float[np.ndarray, "n 3"], size: float
-) -> list[Unseen]:
+    neutral: Gaussians,
+    bare: Gaussians,
+    own: Movement,
+    at: Movement,
+    points: Float[np.ndarray, "n 3"],
+    skin: Bool[np.ndarray, " n"],
+    size: float,
+) -> tuple[list[Unseen], Int64[np.ndarray, " a"]]:
     """The lids of both eyes as they are once closed: a sheet of skin, as the skin about the eye has it.
 
     Where eyes are open, refinement puts much of the lids, which are folded away, on the eyeball and paints it as that.
@@ -34,9 +41,14 @@ def closing_lids(
         own: How the texels move, each by its own point.
         at: How they move.
         points: Where the head has the texels' points, as far as is known.
+        skin: Texels of it; a blink moves some of the mouth's cavity too.
         size: Of the subject's face over the template's.
+
+    Returns:
+        Lids and eyeballs, and the texels of lids whose Gaussians show something else in front of the eye.
     """
-    return [part for eye in range(len(BLINKS)) for part in _closing(neutral, bare, own, at, points, eye, size)]
+    eyes = [_closing(neutral, bare, own, at, points, skin, eye, size) for eye in range(len(BLINKS))]
+    return [part for parts, _ in eyes for part in parts], np.concatenate([aloof for _, aloof in eyes])
 
 
 def _closing(
@@ -45,34 +57,37 @@ def _closing(
     own: Movement,
     at: Movement,
     points: Float[np.ndarray, "n 3"],
+    skin: Bool[np.ndarray, " n"],
     eye: int,
     size: float,
-) -> list[Unseen]:
+) -> tuple[list[Unseen], Int64[np.ndarray, " a"]]:
     blink, means, looks = BLINKS[eye], neutral.means.numpy(), neutral.sh[:, 0].numpy()
-    share = _lid_share(own, blink)
+    share = _lid_share(own, blink) * skin
     chosen = np.flatnonzero(share)
     if len(chosen) == 0:
-        return []
+        return [], chosen
     share, apart_m = share[chosen, None], np.linalg.norm(at.anchors - points[chosen].mean(0), axis=1)
     still = (at.rigid < 0) & (neutral.opacities.numpy() > 0.5) & (_way(at, blink) < _CALM * _way(own, blink).max())
     calm = np.flatnonzero(still & (apart_m < _ABOUT_M))
     calm = calm[_plain(looks[calm], looks[apart_m < _FACE_M])]
     if len(calm) < _NEIGHBOURS:
-        return []
+        return [], chosen[:0]
     near = calm[cKDTree(at.anchors[calm]).query(points[chosen], _NEIGHBOURS)[1]]  # [s, k]
     home = points[chosen] + np.median((means - at.anchors)[near], 1)
-    skin = np.median(looks[near], 1)
-    colours = 0.5 + SH_C0 * (looks[chosen] + share * (skin - looks[chosen]))
+    about = np.median(looks[near], 1)
+    colours = 0.5 + SH_C0 * (looks[chosen] + share * (about - looks[chosen]))
     where = means[chosen] + share * (home - means[chosen])
-    lid = Unseen.on_template(bare, chosen, blink, where, colours, size)
-    return [lid, _behind(neutral, np.flatnonzero(at.rigid == eye), blink, np.median(skin, 0))]
+    lids = np.linalg.norm(home - means[chosen], axis=1) < _ALOOF_M
+    lid = Unseen.on_template(bare, chosen[lids], blink, where[lids], colours[lids], size)
+    ball = _behind(neutral, np.flatnonzero(at.rigid == eye), blink, np.median(about, 0))
+    return [lid, ball], chosen[~lids]
 
 
-def _behind(neutral: Gaussians, ball: Int64[np.ndarray, " b"], blink: int, skin: Float[np.ndarray, " 3"]) -> Unseen:
+def _behind(neutral: Gaussians, ball: Int64[np.ndarray, " b"], blink: int, colour: Float[np.ndarray, " 3"]) -> Unseen:
     """An eyeball coloured as skin, should something of it come through."""
     own = neutral[torch.from_numpy(ball)]
     sh = torch.zeros_like(own.sh)
-    sh[:, 0] = torch.from_numpy(skin)
+    sh[:, 0] = torch.from_numpy(colour)
     late = np.full(len(ball), _LATE, np.float32)
     return Unseen(ball, np.full(len(ball), blink, np.int32), late, replace(own, sh=sh))
 

@@ -61,6 +61,15 @@ class Movement:
     head_share: Float32[np.ndarray, " n"]  # of a turn of the head
     pivot: Float32[np.ndarray, " 3"]  # of a turn of the head
 
+    def without(self, texels: Int64[np.ndarray, " s"]) -> Movement:
+        """The same with some texels that no blendshape moves."""
+        kept = np.ones(len(self.anchors), bool)
+        kept[texels] = False
+        count = np.diff(self.first)
+        rows = np.repeat(kept, count)
+        first = np.concatenate([[0], np.cumsum(count * kept)])
+        return replace(self, first=first, shapes=self.shapes[rows], deltas=self.deltas[rows])
+
 
 @dataclass(frozen=True)
 class Paint:

@@ -158,6 +158,29 @@ def test_lids_close_over_the_eyes_in_the_colour_of_the_skin_about_them(template)
     np.testing.assert_allclose(wink[left], half[left], atol=1e-6)
 
 
+def test_a_blink_changes_no_splat_of_the_mouth(rig, template):
+    lids = (rig.unseen.shapes != OPEN_LIPS) & (rig.unseen.onset == 0)
+    assert lids.sum() > 50
+    assert part_texels(template, 96, "skin")[rig.unseen.texels[lids]].all()
+
+
+def test_glasses_stay_in_place_as_eyes_close(rig, template):
+    """Texels of the left lids whose splats stand 15 mm in front of them, as refinement uses them for rims."""
+    maps, anchors = template_maps(96), texel_anchors(template, 96)
+    blink = Pose.of({"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0})
+    lids = (rig.pose(blink).means - rig.neutral.means).norm(dim=1) > 4e-3
+    rims = lids & torch.from_numpy(part_texels(template, 96, "skin")) & (anchors.positions[:, 0] > 0)
+    assert rims.sum() > 10
+    shift = torch.tensor([0.0, 0.0, 0.015]) * rims[:, None]
+    maps.offset[anchors.mask] = torch.einsum("nji,nj->ni", anchors.frames, shift)
+    worn = geometric_rig(Head("anna", maps, template.name, template.sha256, np.eye(4)), template)
+    posed = worn.pose(blink)
+    for name in ("means", "quats", "scales", "sh", "opacities"):
+        torch.testing.assert_close(getattr(posed, name)[rims], getattr(worn.neutral, name)[rims], atol=1e-6, rtol=0)
+    right = lids & torch.from_numpy(part_texels(template, 96, "skin")) & (anchors.positions[:, 0] < 0)
+    assert (posed.means - worn.neutral.means)[right].norm(dim=1).mean() > 4e-3
+
+
 def test_splats_beside_their_features_move_as_what_they_lie_on(template):
     """A head whose splats all sit 8 mm too low for their texels, while its landmarks are the template's."""
     maps, anchors = template_maps(96), texel_anchors(template, 96)
