@@ -35,9 +35,17 @@ def pictures(views: Views) -> Float[Tensor, "v p h w"]:
 
 
 def _blurred(mask: Float[Tensor, "v 1 h w"], half: int) -> Float[Tensor, "v 1 h w"]:
+    """Mean over a square whose sides are 2 half + 1 pixels; the outermost pixels go on beyond the rim."""
+    padded = F.pad(mask, (half,) * 4, mode="replicate").double()
+    return _summed(_summed(padded, half, -1), half, -2).div((2 * half + 1) ** 2).to(mask)
+
+
+def _summed(image: Float[Tensor, "*n"], half: int, dim: int) -> Float[Tensor, "*m"]:
+    """Sums of 2 half + 1 neighbours: differences of running sums, at the same cost however many they are."""
     width = 2 * half + 1
-    columns = F.avg_pool2d(F.pad(mask, (half, half, 0, 0), mode="replicate"), (1, width), 1)
-    return F.avg_pool2d(F.pad(columns, (0, 0, half, half), mode="replicate"), (width, 1), 1)
+    total = image.cumsum(dim)
+    first, last = total.narrow(dim, width - 1, 1), total.narrow(dim, width, total.shape[dim] - width)
+    return torch.cat([first, last - total.narrow(dim, 0, total.shape[dim] - width)], dim)
 
 
 def sight(anchors: UvAnchors, offset: Float[Tensor, "1 3 q q"], views: Views) -> Sightings:

@@ -53,6 +53,7 @@ def test_plucker_moments_are_perpendicular_and_the_same_all_along_the_ray():
     rig = cameras()
     rays = rig.plucker_rays()
     direction, moment = rays[..., :3], rays[..., 3:]
+    torch.testing.assert_close(direction.square().sum(-1), torch.ones(3, 30, 40), atol=1e-6, rtol=0)
     torch.testing.assert_close((direction * moment).sum(-1), torch.zeros(3, 30, 40), atol=1e-6, rtol=0)
     further = rig.centres[:, None, None] + 2.0 * direction
     torch.testing.assert_close(torch.cross(further, direction, dim=-1), moment, atol=1e-5, rtol=0)

@@ -1,7 +1,10 @@
 """What is looked up where the fusion found the surface, and what the latent keeps of it."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from torch.nn import functional as F  # noqa: N812
 
 from headsup_cli.cameras.camera import Cameras
 from headsup_cli.model.anchors import UvAnchors
@@ -32,6 +35,14 @@ def test_blurred_masks_tell_the_distance_to_the_outline(views):
         assert blurred[0] == 1
         assert blurred[-1] == 0
     assert ((wide > 0) & (wide < 1)).sum() > 2 * ((narrow > 0) & (narrow < 1)).sum() > 0
+
+
+def test_masks_are_blurred_by_the_mean_over_a_square(views):
+    rough = replace(views, mask=torch.rand(1, SIDE, SIDE, 1, generator=torch.Generator().manual_seed(0)))
+    mask = rough.mask.permute(0, 3, 1, 2)
+    for found, half in zip(pictures(rough)[:, 4:].split(1, 1), (1, 3), strict=True):
+        padded = F.pad(mask, (half,) * 4, mode="replicate")
+        torch.testing.assert_close(found, F.avg_pool2d(padded, 2 * half + 1, 1), atol=1e-6, rtol=0)
 
 
 def test_texels_look_where_the_fusion_moved_them(views, toy_template):
