@@ -99,7 +99,7 @@ def pictures(prior: Prior, checkpoint: Path, folder: Path, options: SampleOption
 
     def drawn(latents: Float[Tensor, "n z q q"], angle: int) -> list[np.ndarray]:
         camera = orbit(8, 128, 128)[[angle]]
-        with torch.inference_mode():
+        with torch.no_grad():
             return [next(iter(render_frames(bind(model.decode(z), anchors), camera))) for z in latents]
 
     anybody = sample(prior, 64, SampleOptions(steps=options.steps, seed=options.seed)).latents

@@ -32,8 +32,15 @@ def sample(
         Path | None, typer.Option("--like", metavar="HEAD", help="Vary this head.", show_default=False)
     ] = None,
     strength: Annotated[
-        float, typer.Option("--strength", min=0, max=1, help="How far --like may go: 0 nowhere, 1 anywhere.")
-    ] = 0.4,
+        float | None,
+        typer.Option(
+            "--strength",
+            min=0,
+            max=1,
+            help="How far --like may go: 0 nowhere, 1 anywhere; 0.4 by default.",
+            show_default=False,
+        ),
+    ] = None,
     between: Annotated[
         tuple[Path, Path] | None,
         typer.Option("--between", metavar="HEAD HEAD", help="N heads from one to another.", show_default=False),

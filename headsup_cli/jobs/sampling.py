@@ -16,6 +16,8 @@ from headsup_cli.runtime.device import resolve_device
 from headsup_cli.runtime.progress import StageTimes
 from headsup_cli.template.default import load_template
 
+_STRENGTH = 0.4  # that a variant may go from its head
+
 logger = logging.getLogger(__name__)
 
 
@@ -26,7 +28,7 @@ class SampleJob:
     count: int
     options: SampleOptions
     like: Path | None = None
-    strength: float = 0.4
+    strength: float | None = None  # of `like`; 0.4 where it is not said
     between: tuple[Path, Path] | None = None
 
     def run(
@@ -55,13 +57,19 @@ class SampleJob:
             raise _contradiction("--between", "beside --like, --prompt or --negative", "alone", "leave one of them out")
         if self.between is not None and self.count < 2:
             raise _contradiction("--between", "for one head", "two heads or more, both ends included", "raise -n")
+        if self.strength is not None and self.like is None:
+            raise _contradiction("--strength", "without --like", "a head to vary", "name one with --like")
         if self.options.negative and self.options.guidance <= 1:
             raise _contradiction("--negative", "without guidance", "--guidance above 1, which leads away", "raise it")
+
+    @property
+    def _strength(self) -> float:
+        return _STRENGTH if self.strength is None else self.strength
 
     def _asked(self) -> dict[str, Any]:
         asked: dict[str, Any] = asdict(self.options)
         if self.like is not None:
-            asked |= {"like": str(self.like), "strength": self.strength}
+            asked |= {"like": str(self.like), "strength": self._strength}
         if self.between is not None:
             asked |= {"between": [str(head) for head in self.between]}
         return asked
@@ -77,7 +85,7 @@ class SampleJob:
             return between(prior, first, second, self.count, self.options.steps)
         if self.like is not None:
             given = head_latent(self.like, sampler.prior, sampler.checkpoint).to(sampler.device)
-            return vary(prior, given, self.count, self.strength, self.options)
+            return vary(prior, given, self.count, self._strength, self.options)
         return sample(prior, self.count, self.options)
 
 

@@ -108,6 +108,8 @@ def test_a_head_without_a_latent_cannot_be_varied(sampled, tmp_path):
         (("--steps", "0"), "--steps"),
         (("--guidance", "-2"), "--guidance"),
         (("--strength", "2", "--like", "x"), "--strength"),
+        (("--strength", "0.3"), "without --like"),
+        (("--strength", "0.3", "--between", "a", "b"), "without --like"),
         (("--wibble",), "--wibble"),
         (("--between", "a", "b", "--prompt", "a man"), "--between"),
         (("--between", "a", "b", "--negative", "a man"), "--between"),
