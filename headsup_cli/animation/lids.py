@@ -16,9 +16,9 @@ from headsup_cli.gaussians.spherical_harmonics import SH_C0
 _CALM = 0.01  # of a blink's longest way: skin about the eye that stays where it is
 _LID = (0.02, 0.12)  # of it: where the lid begins, and where it is all lid
 _ABOUT_M = 0.03  # of the lid's middle: how far that skin is looked for
-_FACE_M = 0.07  # likewise: the face, by whose colour skin is told from glasses and hair
+_FACE_M = 0.07  # likewise: the cheek, by whose colour skin is told from glasses and hair
 _LATE = 0.75  # weight of a blink from which on nothing is to be seen of the eye
-_NEIGHBOURS = 24  # texels of it that say what a lid is like
+_NEIGHBOURS, _LEAST = 24, 8  # texels of it that say what a lid is like: how many, and how few will do
 _ALOOF_M = 0.01  # from where a lid should be, an eye's opening: what lies farther is glasses, or a lock of hair
 
 
@@ -66,20 +66,25 @@ def _closing(
     chosen = np.flatnonzero(share)
     if len(chosen) == 0:
         return [], chosen
-    share, apart_m = share[chosen, None], np.linalg.norm(at.anchors - points[chosen].mean(0), axis=1)
+    share, middle = share[chosen, None], points[chosen].mean(0)
+    apart_m, under = np.linalg.norm(at.anchors - middle, axis=1), at.anchors[:, 1] < middle[1]
     still = (at.rigid < 0) & (neutral.opacities.numpy() > 0.5) & (_way(at, blink) < _CALM * _way(own, blink).max())
+    cheek = looks[still & under & (apart_m < _FACE_M)]  # and nose: seldom is hair in front of them
     calm = np.flatnonzero(still & (apart_m < _ABOUT_M))
-    calm = calm[_plain(looks[calm], looks[apart_m < _FACE_M])]
-    if len(calm) < _NEIGHBOURS:
+    calm = calm[_plain(looks[calm], cheek)]
+    if under[calm].sum() < _LEAST:
         return [], chosen[:0]
-    near = calm[cKDTree(at.anchors[calm]).query(points[chosen], _NEIGHBOURS)[1]]  # [s, k]
-    home = points[chosen] + np.median((means - at.anchors)[near], 1)
-    about = np.median(looks[near], 1)
-    colours = 0.5 + SH_C0 * (looks[chosen] + share * (about - looks[chosen]))
+
+    def about(some: Int64[np.ndarray, " k"]) -> Int64[np.ndarray, "s n"]:
+        return some[cKDTree(at.anchors[some]).query(points[chosen], min(_NEIGHBOURS, len(some)))[1]]
+
+    home = points[chosen] + np.median((means - at.anchors)[about(calm)], 1)
+    skin_colours = np.median(looks[about(calm[under[calm]])], 1)
+    colours = 0.5 + SH_C0 * (looks[chosen] + share * (skin_colours - looks[chosen]))
     where = means[chosen] + share * (home - means[chosen])
     lids = np.linalg.norm(home - means[chosen], axis=1) < _ALOOF_M
     lid = Unseen.on_template(bare, chosen[lids], blink, where[lids], colours[lids], size)
-    ball = _behind(neutral, np.flatnonzero(at.rigid == eye), blink, np.median(about, 0))
+    ball = _behind(neutral, np.flatnonzero(at.rigid == eye), blink, np.median(skin_colours, 0))
     return [lid, ball], chosen[~lids]
 
 
@@ -98,9 +103,9 @@ def _lid_share(own: Movement, blink: int) -> Float[np.ndarray, " n"]:
     return np.clip((way / max(way.max(), 1e-9) - _LID[0]) / (_LID[1] - _LID[0]), 0, 1) * (own.rigid < 0)
 
 
-def _plain(colours: Float[np.ndarray, "n 3"], face: Float[np.ndarray, "m 3"]) -> Bool[np.ndarray, " n"]:
-    """The half that looks most like the face at large: no brow, no glasses, no lock of hair."""
-    apart = np.linalg.norm(colours - np.median(face, 0), axis=1)
+def _plain(colours: Float[np.ndarray, "n 3"], cheek: Float[np.ndarray, "m 3"]) -> Bool[np.ndarray, " n"]:
+    """The half that looks most like the cheek: no brow, no glasses, no lock of hair."""
+    apart = np.linalg.norm(colours - np.median(cheek, 0), axis=1)
     return apart <= np.median(apart)
 
 
