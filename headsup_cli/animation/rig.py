@@ -126,25 +126,26 @@ class Unseen:
             concatenate([none, *(part.others for part in parts)]),
         )
 
-    def shown(self, rest: Gaussians, looks: Float32[np.ndarray, " 53"]) -> Gaussians:
-        """The Gaussians at rest with these as far on the way to the others as the weights say."""
-        share = torch.from_numpy(((looks[self.shapes] - self.onset) / (1 - self.onset)).clip(0, 1))
-        at = share.nonzero()[:, 0]
+    def show(self, at_rest: Sequence[Float32[np.ndarray, "n ..."]], looks: Float32[np.ndarray, " 53"]) -> None:
+        """Bring the Gaussians at rest, attribute by attribute, as far on the way to the others as the weights say."""
+        share = ((looks[self.shapes] - self.onset) / (1 - self.onset)).clip(0, 1)
+        at = np.flatnonzero(share)
         if len(at) == 0:
-            return rest
-        texels, share = torch.from_numpy(self.texels)[at], share[at, None]
-        before, after = rest[texels], self.others[at]
+            return
+        texels, part = self.texels[at], torch.from_numpy(share[at, None])
+        before = Gaussians(*(torch.from_numpy(attribute[texels]) for attribute in at_rest))
+        after = self.others[torch.from_numpy(at)]
         quats = torch.nn.functional.normalize(before.quats)
         quats = quats * torch.where((quats * after.quats).sum(1, keepdim=True) < 0, -1.0, 1.0)
         between = Gaussians(
-            means=torch.lerp(before.means, after.means, share),
-            quats=torch.lerp(quats, after.quats, share),
-            scales=before.scales * (after.scales / before.scales) ** share,
-            opacities=torch.lerp(before.opacities, after.opacities, share[:, 0]),
-            sh=torch.lerp(before.sh, after.sh, share[..., None]),
+            means=torch.lerp(before.means, after.means, part),
+            quats=torch.lerp(quats, after.quats, part),
+            scales=before.scales * (after.scales / before.scales) ** part,
+            opacities=torch.lerp(before.opacities, after.opacities, part[:, 0]),
+            sh=torch.lerp(before.sh, after.sh, part[..., None]),
         )
-        pairs = ((getattr(rest, name), getattr(between, name)) for name in _ATTRIBUTES)
-        return Gaussians(*(whole.index_copy(0, texels, part) for whole, part in pairs))
+        for attribute, name in zip(at_rest, _ATTRIBUTES, strict=True):
+            attribute[texels] = getattr(between, name).numpy()
 
 
 @dataclass(frozen=True)
@@ -167,20 +168,16 @@ class Rig:
         """The Gaussians of one moment, on the CPU, in the head frame of the head at rest."""
         weights = pose.weights.clip(0, MAX_WEIGHT).astype(np.float32)
         at, paint = self.movement, self.paint
-        rest = self.unseen.shown(self.neutral, np.append(weights, np.float32(self._lips_parted(weights))))
-        attributes = [tensor.numpy() for tensor in (rest.means, rest.quats, rest.scales)]
-        posed = [np.empty_like(attribute) for attribute in attributes]
-        opacities, sh = (part.numpy() for part in (rest.opacities, rest.sh))  # painted; sh then turned in place
-        if rest is self.neutral:
-            opacities, sh = opacities.copy(), sh.copy()
+        attributes = [getattr(self.neutral, name).numpy().copy() for name in _ATTRIBUTES]
+        self.unseen.show(attributes, np.append(weights, np.float32(self._lips_parted(weights))))
+        means, quats, scales, opacities, sh = attributes
         paint_texels(weights, paint.texels, paint.first, paint.shapes, paint.deltas, sh, opacities)
         pose_texels(
             weights, at.first, at.shapes, at.deltas, at.tangents, at.frames, at.anchors, at.rigid,
             self._transforms(pose, weights), at.head_share, _rotation_vector(pose.head_rad), at.pivot,
-            *attributes, sh, *posed, sh,
+            means, quats, scales, sh,
         )  # fmt: skip
-        means, quats, scales = (torch.from_numpy(attribute) for attribute in posed)
-        return Gaussians(means, quats, scales, torch.from_numpy(opacities), torch.from_numpy(sh))
+        return Gaussians(*(torch.from_numpy(attribute) for attribute in attributes))
 
     def _lips_parted(self, weights: Float32[np.ndarray, " 52"]) -> float:
         """0 for lips as at rest, 1 for open ones."""
@@ -195,19 +192,14 @@ class Rig:
         return self.template.blendshapes[:, upper, 1] - self.template.blendshapes[:, lower, 1]
 
     @cached_property
-    def _rigid_shapes(self) -> list[tuple[Float[np.ndarray, "k 3"], Float[np.ndarray, "52 k 3"]]]:
-        """Vertices at rest and their offsets, of every rigid part."""
-        vertices = [part_vertices(self.template, part) for part in RIGID_PARTS]
-        return [
-            (self.template.vertices[index].astype(np.float64), self.template.blendshapes[:, index].astype(np.float64))
-            for index in vertices
-        ]
+    def _rigid_parts(self) -> list[_RigidPart]:
+        return [_RigidPart.of(self.template, part) for part in RIGID_PARTS]
 
     def _transforms(self, pose: Pose, weights: Float32[np.ndarray, " 52"]) -> Float32[np.ndarray, "p 3 4"]:
         """Where the rigid parts go: eyes turn about their centres and draw back from closed lids, teeth follow."""
         transforms = np.zeros((len(RIGID_PARTS), 3, 4), np.float32)
         for index, part in enumerate(RIGID_PARTS):
-            rotation, shift = _rigid_motion(*self._rigid_shapes[index], weights)
+            rotation, shift = self._rigid_parts[index].motion(weights)
             if part.startswith("eye"):
                 shift = np.array([0, 0, -_RETRACTION_M * min(1.0, weights[BLINKS[index]]) ** 2])
                 if pose.gaze_rad is not None:
@@ -225,17 +217,32 @@ def part_vertices(template: Template, part: str) -> Int[np.ndarray, " k"]:
     return np.unique(template.faces[template.face_parts == template.part_names.index(part)])
 
 
-def _rigid_motion(
-    rest: Float[np.ndarray, "k 3"], shapes: Float[np.ndarray, "52 k 3"], weights: Float32[np.ndarray, " 52"]
-) -> tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, " 3"]]:
-    """Rotation and shift of a part's middle that come nearest to what the blendshapes do to it (Kabsch 1976)."""
-    active = np.flatnonzero(weights)
-    if len(rest) == 0 or len(active) == 0:
-        return np.eye(3), np.zeros(3)
-    moved = rest + np.tensordot(weights[active], shapes[active], 1)
-    left, _, right = np.linalg.svd((moved - moved.mean(0)).T @ (rest - rest.mean(0)))
-    rotation = left @ np.diag([1.0, 1.0, np.linalg.det(left @ right)]) @ right
-    return rotation, moved.mean(0) - rest.mean(0)
+@dataclass(frozen=True)
+class _RigidPart:
+    """How far the blendshapes turn and shift a part: linear in their weights, row 0 being the part at rest."""
+
+    turns: Float[np.ndarray, "53 3 3"]  # sum of moved points times resting ones, each from their middle
+    middles: Float[np.ndarray, "53 3"]
+
+    @staticmethod
+    def of(template: Template, part: str) -> _RigidPart:
+        vertices = part_vertices(template, part)
+        if len(vertices) == 0:
+            return _RigidPart(np.zeros((1 + len(ARKIT_NAMES), 3, 3)), np.zeros((1 + len(ARKIT_NAMES), 3)))
+        rest = template.vertices[vertices].astype(np.float64)
+        points = np.concatenate([rest[None], template.blendshapes[:, vertices].astype(np.float64)])
+        middles = points.mean(1)
+        centred = rest - middles[0]
+        return _RigidPart(np.einsum("kvi,vj->kij", points - middles[:, None], centred), middles)
+
+    def motion(self, weights: Float32[np.ndarray, " 52"]) -> tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, " 3"]]:
+        """Rotation and shift of the middle that come nearest to what the blendshapes do to it (Kabsch 1976)."""
+        shift = weights @ self.middles[1:]
+        moved = self.turns[0] + np.tensordot(weights, self.turns[1:], 1)
+        if not weights.any() or not moved.any():
+            return np.eye(3), shift
+        left, _, right = np.linalg.svd(moved)
+        return left @ np.diag([1.0, 1.0, np.linalg.det(left @ right)]) @ right, shift
 
 
 def _rotation_vector(head_rad: Float32[np.ndarray, " 3"] | None) -> Float32[np.ndarray, " 3"]:

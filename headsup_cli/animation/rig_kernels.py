@@ -13,9 +13,9 @@ _CLEAR = np.float32(1e-4)  # opacities nearer to 0 or 1 are taken for this near
 @kernel
 def pose_texels(
     weights, first, shapes, deltas, tangents, neutral_frames, anchors, rigid, transforms, head_share, turn, pivot,
-    means, quats, scales, sh, out_means, out_quats, out_scales, out_sh,
+    means, quats, scales, sh,
 ):  # fmt: skip
-    """Pose n Gaussians bound to texels.
+    """Pose n Gaussians bound to texels, in place.
 
     Row i of `deltas` from first[i] to first[i + 1] holds, for the blendshapes named in `shapes`, how the texel's point
     (0-2) and its tangents along u (3-5) and v (6-8) move at weight 1. Texels with rigid[i] >= 0 follow that transform
@@ -32,7 +32,6 @@ def pose_texels(
         else:
             moves, moved = _moved(weights, first[i], first[i + 1], shapes, deltas)
             if not moves and not (turning and head_share[i] > 0):
-                out_means[i], out_quats[i], out_scales[i], out_sh[i] = means[i], quats[i], scales[i], sh[i]
                 continue
             rotation, along_u, along_v = _deformed(tangents[i], neutral_frames[i], moved)
             ax, ay, az = anchors[i, 0], anchors[i, 1], anchors[i, 2]
@@ -43,13 +42,11 @@ def pose_texels(
             x, y, z = _times(turned, x - pivot[0], y - pivot[1], z - pivot[2])
             x, y, z = x + pivot[0], y + pivot[1], z + pivot[2]
             rotation = _compose(turned, rotation)
-        out_means[i, 0], out_means[i, 1], out_means[i, 2] = x, y, z
-        _turn_quaternion(_quaternion(rotation), quats[i], out_quats[i])
-        if along_u == _ONE and along_v == _ONE:
-            out_scales[i] = scales[i]
-        else:
-            _stretch(quats[i], neutral_frames[i], along_u, along_v, scales[i], out_scales[i])
-        _turn_colour(rotation, sh[i], out_sh[i])
+        means[i, 0], means[i, 1], means[i, 2] = x, y, z
+        if along_u != _ONE or along_v != _ONE:
+            _stretch(quats[i], neutral_frames[i], along_u, along_v, scales[i])
+        _turn_quaternion(_quaternion(rotation), quats[i])
+        _turn_colour(rotation, sh[i])
 
 
 @kernel
@@ -123,7 +120,7 @@ def _deformed(tangents, before, moved):
 
 
 @inline
-def _stretch(quat, frame, along_u, along_v, scales, out):
+def _stretch(quat, frame, along_u, along_v, scales):
     """Lengthen each axis of a Gaussian by as much as the surface stretches in its direction."""
     w, x, y, z = quat[0], quat[1], quat[2], quat[3]
     n = _ONE / max(w * w + x * x + y * y + z * z, _TINY)
@@ -136,9 +133,7 @@ def _stretch(quat, frame, along_u, along_v, scales, out):
         a = axes[k]
         u = a[0] * frame[0, 0] + a[1] * frame[0, 1] + a[2] * frame[0, 2]
         v = a[0] * frame[1, 0] + a[1] * frame[1, 1] + a[2] * frame[1, 2]
-        out[k] = scales[k] * np.sqrt(
-            max(_ONE + (along_u * along_u - _ONE) * u * u + (along_v * along_v - _ONE) * v * v, _TINY)
-        )
+        scales[k] *= np.sqrt(max(_ONE + (along_u * along_u - _ONE) * u * u + (along_v * along_v - _ONE) * v * v, _TINY))
 
 
 @inline
@@ -196,18 +191,18 @@ def _quaternion(m):
 
 
 @inline
-def _turn_quaternion(a, b, out):
-    out[0] = a[0] * b[0] - a[1] * b[1] - a[2] * b[2] - a[3] * b[3]
-    out[1] = a[0] * b[1] + a[1] * b[0] + a[2] * b[3] - a[3] * b[2]
-    out[2] = a[0] * b[2] - a[1] * b[3] + a[2] * b[0] + a[3] * b[1]
-    out[3] = a[0] * b[3] + a[1] * b[2] - a[2] * b[1] + a[3] * b[0]
+def _turn_quaternion(a, quat):
+    w, x, y, z = quat[0], quat[1], quat[2], quat[3]
+    quat[0] = a[0] * w - a[1] * x - a[2] * y - a[3] * z
+    quat[1] = a[0] * x + a[1] * w + a[2] * z - a[3] * y
+    quat[2] = a[0] * y - a[1] * z + a[2] * w + a[3] * x
+    quat[3] = a[0] * z + a[1] * y - a[2] * x + a[3] * w
 
 
 @inline
-def _turn_colour(m, sh, out):
+def _turn_colour(m, sh):
     """Carry the degree-1 colour along: its gradient is C1 (-c3, -c1, c2)."""
-    for channel in range(3):
-        out[0, channel] = sh[0, channel]
-        if sh.shape[0] > 1:
+    if sh.shape[0] > 1:
+        for channel in range(3):
             x, y, z = _times(m, -sh[3, channel], -sh[1, channel], sh[2, channel])
-            out[1, channel], out[2, channel], out[3, channel] = -y, z, -x
+            sh[1, channel], sh[2, channel], sh[3, channel] = -y, z, -x
