@@ -1,7 +1,7 @@
 """Ten expressions on heads, as a sheet for docs/animation.md: one row a head, its face cropped from a frontal picture.
 
-headsup simulate -n 4 --seed 910 -o people && headsup reconstruct people -o heads --refine 120
-python benchmarks/animation_pictures.py heads/* -o docs/images/animation.png
+python benchmarks/animation.py --people 32 --work people  # its heads of simulated people, or any others
+cd people/heads && python .../animation_pictures.py 700000002 700000006 700000009 700000012 -o docs/images/animation.jpg
 """
 
 import argparse
