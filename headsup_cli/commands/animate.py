@@ -17,69 +17,77 @@ from headsup_cli.commands.options import (
 )
 from headsup_cli.commands.values import parse_gain, parse_size
 
+DriverOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--driver",
+        metavar="FILE",
+        help="Curves: Live Link Face CSV, Face Cap, Audio2Face or MediaPipe JSON, or CSV by header.",
+        show_default=False,
+    ),
+]
+ClipOption = Annotated[
+    str, typer.Option("--clip", metavar="NAME", help="Without --driver: blink, smile, talk, visemes, range-of-motion.")
+]
+RigOption = Annotated[
+    Literal["geometric", "latent", "blend"],
+    typer.Option(
+        "--rig", help="What moves the head: the template's blendshapes, the latent's, or those painted by these."
+    ),
+]
+ToOption = Annotated[
+    Literal["video", "ply", "zip", "usd", "blendshapes"],
+    typer.Option(
+        "--to", help="A video; PLYs in a folder or a zip, one a frame; a USD stage; neutral head and 52 differences."
+    ),
+]
+GainOption = Annotated[
+    list[Any] | None,
+    typer.Option(
+        "--gain",
+        metavar="NAME=X",
+        parser=parse_gain,
+        help="Multiply a coefficient; may be repeated.",
+        show_default=False,
+    ),
+]
+SmoothOption = Annotated[
+    float, typer.Option("--smooth", min=0, max=5, metavar="SECONDS", help="Blur the curves over time.")
+]
+CameraOption = Annotated[
+    Literal["front", "orbit"], typer.Option("--camera", help="Film from in front, or once around.")
+]
+SizeOption = Annotated[Any, typer.Option("--size", metavar="WxH", parser=parse_size, help="Picture size.")]
+ExpressionOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--expression",
+        metavar="FILE",
+        help="Weights of the latent rig; those that come with headsup.",
+        show_default=False,
+    ),
+]
+
 
 def animate(
     heads: Annotated[
         list[Path], typer.Argument(metavar="HEAD", help="Head folders, or folders of them.", show_default=False)
     ],
     output: OutputOption,
-    driver: Annotated[
-        Path | None,
-        typer.Option(
-            "--driver",
-            metavar="FILE",
-            help="Curves: Live Link Face CSV, Face Cap, Audio2Face or MediaPipe JSON, or CSV by header.",
-            show_default=False,
-        ),
-    ] = None,
-    clip: Annotated[
-        str,
-        typer.Option("--clip", metavar="NAME", help="Without --driver: blink, smile, talk, visemes, range-of-motion."),
-    ] = "talk",
-    rig: Annotated[
-        Literal["geometric", "latent", "blend"],
-        typer.Option(
-            "--rig", help="What moves the head: the template's blendshapes, the latent's, or those painted by these."
-        ),
-    ] = "geometric",
-    to: Annotated[
-        Literal["video", "ply", "zip", "usd", "blendshapes"],
-        typer.Option(
-            "--to",
-            help="A video; PLYs in a folder or a zip, one a frame; a USD stage; neutral head and 52 differences.",
-        ),
-    ] = "video",
+    driver: DriverOption = None,
+    clip: ClipOption = "talk",
+    rig: RigOption = "geometric",
+    to: ToOption = "video",
     fps: FpsOption = 30.0,
     mirror: Annotated[bool, typer.Option("--mirror", help="Exchange left and right.")] = False,
-    gain: Annotated[
-        list[Any] | None,
-        typer.Option(
-            "--gain",
-            metavar="NAME=X",
-            parser=parse_gain,
-            help="Multiply a coefficient; may be repeated.",
-            show_default=False,
-        ),
-    ] = None,
-    smooth: Annotated[
-        float, typer.Option("--smooth", min=0, max=5, metavar="SECONDS", help="Blur the curves over time.")
-    ] = 0.0,
-    camera: Annotated[
-        Literal["front", "orbit"], typer.Option("--camera", help="Film from in front, or once around.")
-    ] = "front",
+    gain: GainOption = None,
+    smooth: SmoothOption = 0.0,
+    camera: CameraOption = "front",
     plot: Annotated[bool, typer.Option("--plot", help="Draw the curves under the picture.")] = False,
-    size: Annotated[Any, typer.Option("--size", metavar="WxH", parser=parse_size, help="Picture size.")] = "512x512",
+    size: SizeOption = "512x512",
     background: BackgroundOption = "black",
     checkpoint: CheckpointOption = None,
-    expression: Annotated[
-        Path | None,
-        typer.Option(
-            "--expression",
-            metavar="FILE",
-            help="Weights of the latent rig; those that come with headsup.",
-            show_default=False,
-        ),
-    ] = None,
+    expression: ExpressionOption = None,
     workers: WorkersOption = 1,
     device: DeviceOption = "auto",
     template: TemplateOption = None,

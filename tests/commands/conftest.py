@@ -1,6 +1,10 @@
+import numpy as np
 import pytest
 
 from headsup_cli.app import run
+from headsup_cli.gaussians.head import Head, write_head
+from headsup_cli.gaussians.uv_maps import template_maps
+from headsup_cli.template.default import load_template
 
 
 @pytest.fixture
@@ -14,3 +18,13 @@ def program(capsys):
         return code, captured.out, captured.err
 
     return call
+
+
+@pytest.fixture(scope="package")
+def heads(tmp_path_factory):
+    """A folder with two heads, `anna` and `bert`."""
+    folder, template = tmp_path_factory.mktemp("heads"), load_template()
+    for name in ("anna", "bert"):
+        (folder / name).mkdir()
+        write_head(Head(name, template_maps(32), template.name, template.sha256, np.eye(4)), folder / name, template)
+    return folder

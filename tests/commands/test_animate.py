@@ -1,26 +1,11 @@
 import json
+import shutil
 
-import numpy as np
 import pytest
 
-from headsup_cli.gaussians.head import Head, write_head
-from headsup_cli.gaussians.uv_maps import template_maps
 from headsup_cli.media.video import read_video
-from headsup_cli.template.default import load_template
 
 SHORT = ("--clip", "blink", "--fps", 4, "--size", "48x32", "--quiet")
-
-
-@pytest.fixture(scope="module")
-def heads(tmp_path_factory):
-    """A folder with two heads, `anna` and `bert`, and between them what is none."""
-    folder, template = tmp_path_factory.mktemp("heads"), load_template()
-    for name in ("anna", "bert"):
-        (folder / name).mkdir()
-        write_head(Head(name, template_maps(32), template.name, template.sha256, np.eye(4)), folder / name, template)
-    (folder / "art").mkdir()
-    (folder / "art" / "head.json").write_text("{}")
-    return folder
 
 
 def test_one_head_is_filmed_once(program, heads, tmp_path):
@@ -35,7 +20,10 @@ def test_one_head_is_filmed_once(program, heads, tmp_path):
 
 
 def test_many_heads_have_folders_and_the_broken_one_stops_no_other(program, heads, tmp_path):
-    code, out, err = program("animate", heads, "-o", tmp_path, "--to", "zip", *SHORT)
+    mixed = shutil.copytree(heads, tmp_path / "heads")
+    (mixed / "art").mkdir()
+    (mixed / "art" / "head.json").write_text("{}")
+    code, out, err = program("animate", mixed, "-o", tmp_path, "--to", "zip", *SHORT)
     assert code == 1
     assert "1 of 3 subjects failed (art)" in err
     assert out.splitlines() == [str(tmp_path / name / "blink.zip") for name in ("anna", "bert")]

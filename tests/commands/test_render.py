@@ -6,21 +6,8 @@ import pytest
 from headsup_cli.capture.lens import Lens
 from headsup_cli.capture.rig_dump import RigCamera
 from headsup_cli.capture.rigs.native import write_calibration
-from headsup_cli.gaussians.head import Head, write_head
-from headsup_cli.gaussians.uv_maps import template_maps
 from headsup_cli.media.images import decode_file, read_image
 from headsup_cli.media.video import read_video
-from headsup_cli.template.default import load_template
-
-
-@pytest.fixture(scope="module")
-def heads(tmp_path_factory):
-    """A folder with two heads, `anna` and `bert`."""
-    folder, template = tmp_path_factory.mktemp("heads"), load_template()
-    for name in ("anna", "bert"):
-        (folder / name).mkdir()
-        write_head(Head(name, template_maps(32), template.name, template.sha256, np.eye(4)), folder / name, template)
-    return folder
 
 
 def test_one_head_is_filmed_once(program, heads, tmp_path):
