@@ -27,6 +27,7 @@ Cause = Literal["turned", "moved", "focal", "principal_point", "pose", "lens", "
 _POINTS = 800
 _AMBIGUOUS = 12.0  # of chi-square units: less between two causes and the pictures cannot tell them apart
 _AMPLE = 0.15  # share of the noise by which a single cause may be worse than all together
+_DIRECTION_DEG = 1.0  # to which the direction of a shift is known
 _FITS_PX = 2.5  # median error at which a camera is recognised for another one
 CAUSES: dict[Cause, tuple[Freedom, ...]] = {  # what each changes, from the likeliest on
     "turned": ("rotation",),
@@ -127,7 +128,8 @@ def _deviation(tracks: Tracks, cameras: Sequence[RigCamera], given: RigCamera, i
         for cause, fit in fits.items()
     }
     cost = {cause: float(robust_cost(fit.errors, noise).sum()) for cause, fit in fits.items()}
-    best = min(_HANDICAP, key=lambda cause: cost[cause] + _HANDICAP[cause])
+    handicap = _HANDICAP | {"moved": _HANDICAP["moved"] + _rarity_of_shift(given, fits["moved"].cameras[index])}
+    best = min(handicap, key=lambda cause: cost[cause] + handicap[cause])
     possible = [cause for cause in _HANDICAP if cause != best and cost[cause] < cost[best] + _AMBIGUOUS]
     rest = {cause: robust_scale(fit.errors[own]) for cause, fit in fits.items()}
     whole: Cause = "pose" if rest["pose"] < (1 + _AMPLE) * rest["lens"] else "lens"
@@ -139,6 +141,16 @@ def _deviation(tracks: Tracks, cameras: Sequence[RigCamera], given: RigCamera, i
     if alternatives:
         sentence += f" (or {_sentence(alternatives[0], given, fits[alternatives[0]].cameras[index])})"
     return _told(best, sentence, given, found)
+
+
+def _rarity_of_shift(given: RigCamera, found: RigCamera) -> float:
+    """How much rarer than any shift one so near the optical axis is, chi-square units.
+
+    A wrong focal length is best imitated by a shift straight at the subject, which of all shifts hardly any is.
+    """
+    shift = found.centre - given.centre
+    along = abs(float(given.cam_from_rig[2, :3] @ shift)) / max(float(np.linalg.norm(shift)), 1e-12)
+    return -2 * float(np.log(1 - min(along, np.cos(np.radians(_DIRECTION_DEG)))))
 
 
 def _fit(tracks: Tracks, cameras: Sequence[RigCamera], given: RigCamera, index: int, cause: Cause) -> Adjusted:

@@ -28,6 +28,7 @@ _MISS = 1.0  # from which a ray is looked at again
 _LEAST_RELIEF = 0.016  # of all rays together, per ray: by which a correction must lessen what they miss
 _RELIEF = 0.12  # and this share of what it leaves, which is hair and masks
 _SIDE = 0.25  # of that must a turn owe to the camera's own rays, and as much to others': bad masks err on one side
+_WHOLE = 0.8  # of what leaving the camera out would explain beyond the usual: no turn mends that much of a bad mask
 _FAR = 100.0  # miss of a ray of two outlines beyond which it is no worse
 _ASTRAY = 12.0  # mean miss of two outlines, from which they have nothing to do with each other
 _TRIES = 3  # cameras that are tried for the worst
@@ -53,6 +54,7 @@ class OutlineCorrection:
     left: float  # total miss of all rays after it
     relief: float  # by which that is less than before
     own: float  # part of the relief that its own rays have
+    excess: float  # by which leaving the camera out lessens the misses, beyond what leaving others out does
     other: int | None = None  # index of the camera it was exchanged with, or of the reading
     alternatives: tuple[tuple[OutlineCause, RigCamera], ...] = ()
 
@@ -60,7 +62,8 @@ class OutlineCorrection:
         """Whether it is more than hair and masks make."""
         least = _least(rays, self.left)
         both = self.cause != "turned" or min(self.own, self.relief - self.own) > _SIDE * least
-        return self.moved > FLOOR and self.relief > least and both
+        # Where the subject leaves the picture on one side, a turn shows on the other alone.
+        return self.moved > FLOOR and self.relief > least and (both or self.relief > _WHOLE * self.excess)
 
 
 def _least(rays: int, rest: float) -> float:
@@ -128,7 +131,8 @@ def correct_outline(
     """
     trial = _Trial(rig, cameras, index, without)
     before = _cost(trial.misses(cameras[index]))
-    gain = _gains(rig, cameras, [index], without)[index]
+    gains = _gains(rig, cameras, [i for i in rig.outlines if i not in without], without)
+    gain, usual = gains[index], float(np.median([gains[i] for i in gains if i != index]))
     rest = float(before.sum()) - gain
     fits = {cause: trial.fit(cameras[index], free) for cause, free in CAUSES.items()}
     if min(map(_total, fits.values())) > rest + _UNEXPLAINED * gain:
@@ -149,7 +153,7 @@ def correct_outline(
     relief = before - after
     return OutlineCorrection(
         camera, cause, _moved(rig, cameras, index, camera), float(after.sum()), float(relief.sum()),
-        float(relief[rig.own == index].sum()), other, tuple(others),
+        float(relief[rig.own == index].sum()), gain - usual, other, tuple(others),
     )  # fmt: skip
 
 

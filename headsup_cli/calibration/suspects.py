@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float64, Int
+from jaxtyping import Bool, Float64, Int
 from scipy.sparse import csr_matrix
 
 from headsup_cli.calibration.adjustment import (
@@ -31,7 +31,9 @@ LEAST_OBSERVATIONS = 24  # of a camera that can be judged
 FLOOR_PX = 0.5  # of a correction that matters, rms over the camera's points, for a picture of 1000 pixels or less
 _LEAST_SHARED = 8  # points that make another camera a partner
 LEAST_PARTNERS = 2  # one alone cannot tell whose fault it is, nor whether its matches are all wrong in the same way
-_LEAST_VOTES = 6  # points shared with a partner that a correction mends, less those that it spoils
+_LEAST_VOTES = 6  # points shared with a partner that a correction brings nearer, less those that it drives away
+_LEAST_MENDED = 3  # of them that it explains and the given pose does not, which also must be most of what it explains
+_EXPLAINED = 2.5  # standard deviations up to which a pose explains a point
 _TIMES_TYPICAL = 5.0  # what all cameras of the rig need to be corrected by is no camera's fault
 _WELL_SEEN = 400  # observations; with fewer, wrong matches bend a pose as the root of their number
 _TRIES = 3  # cameras that are tried for the worst
@@ -160,7 +162,7 @@ def correct(tracks: Tracks, cameras: Sequence[RigCamera], index: int, noise_px: 
         moved_px(mine, best, index, cameras[index], within_px=within),
         float(gain.sum()),
         robust_scale(start.errors[own]) / robust_scale(best.errors[own]),
-        _supporters(mine, index, gain),
+        _supporters(mine, index, start.errors, best.errors, noise_px),
     )
 
 
@@ -173,12 +175,34 @@ def partner_counts(tracks: Tracks) -> dict[int, int]:
     return {int(i): int((shared[i] >= _LEAST_SHARED).sum()) for i in found}
 
 
-def _supporters(tracks: Tracks, index: int, gain: Float64[np.ndarray, " n"]) -> int:
-    """How many others' points the gain in cost of each observation speaks for."""
-    votes = np.sign(np.trunc(np.bincount(tracks.point, gain)))[tracks.point]
-    by_camera = np.bincount(tracks.camera, votes)
-    by_camera[index] = 0
-    return int((by_camera >= _LEAST_VOTES).sum())
+def _supporters(
+    tracks: Tracks,
+    index: int,
+    before: Float64[np.ndarray, "n 2"],
+    after: Float64[np.ndarray, "n 2"],
+    noise_px: float,
+) -> int:
+    """With how many others a camera agrees only by its correction.
+
+    A free pose always finds some wrong matches that it brings nearer. But to a camera that is right the right ones are
+    explained already, to within noise and by far more of them than chance would have.
+    """
+    noise_px = min(noise_px, robust_scale(after))  # a rig with a wrong camera in it looks noisier than it is
+    explained = _explained(tracks, before, noise_px), _explained(tracks, after, noise_px)
+    gain = np.bincount(tracks.point, robust_cost(before, noise_px) - robust_cost(after, noise_px))
+    votes, mended, kept = (
+        np.bincount(tracks.camera, of_points[tracks.point])
+        for of_points in (np.sign(np.trunc(gain)), explained[1] & ~explained[0], explained[0])
+    )
+    supports = (votes >= _LEAST_VOTES) & (mended >= _LEAST_MENDED) & (mended > kept)
+    supports[index] = False
+    return int(supports.sum())
+
+
+def _explained(tracks: Tracks, errors: Float64[np.ndarray, "n 2"], noise_px: float) -> Bool[np.ndarray, " p"]:
+    """Whether what the cameras saw of each point differs by noise alone."""
+    freedom = 2 * np.bincount(tracks.point) - 3  # two coordinates a view, three of which fix the point
+    return np.bincount(tracks.point, np.square(errors).sum(1)) < (_EXPLAINED * noise_px) ** 2 * freedom
 
 
 def resected(tracks: Tracks, cameras: Sequence[RigCamera], index: int) -> RigCamera | None:

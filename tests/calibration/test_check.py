@@ -9,6 +9,7 @@ from headsup_cli.calibration.diagnosis import differences
 from headsup_cli.calibration.readings import best_reading, fit_origin
 from headsup_cli.calibration.refinement import refine_calibration
 from headsup_cli.calibration.sanity import check_units
+from headsup_cli.calibration.suspects import find_suspects
 from headsup_cli.capture.lens import Lens
 from headsup_cli.errors import InputError
 
@@ -121,6 +122,39 @@ def test_does_not_judge_by_a_single_partner():
     tracks = TRACKS.where(~with_4 | np.isin(TRACKS.camera, [3, 4]))
     report = {c.id: c for c in judged(changed(CAMERAS, 4, turned(CAMERAS[4], 1.0)), tracks).cameras}["c04"]
     assert report.status == "unchecked"
+
+
+def few_and_doubtful(cameras, index, partners, seed):
+    """Camera `index` shares but 40 points with each of two others, and more than half of its matches are wrong."""
+    tracks, rng = seen(cameras, outliers=0.0, seed=seed), np.random.default_rng(seed)
+    sees = np.zeros((len(cameras), tracks.count), bool)
+    sees[tracks.camera, tracks.point] = True
+    kept = ~sees[index][tracks.point]
+    left = np.flatnonzero(sees[index])
+    rng.shuffle(left)
+    for partner in partners:
+        shared = left[sees[partner, left]][:40]
+        left = np.setdiff1d(left, shared, assume_unique=True)
+        rng.shuffle(left)
+        kept |= np.isin(tracks.point, shared) & np.isin(tracks.camera, [index, partner])
+    pixel, wrong = tracks.pixel.copy(), (tracks.camera == index) & (rng.random(len(tracks.point)) < 0.55)
+    pixel[wrong] += rng.normal(0, 12, (wrong.sum(), 2))
+    return replace(tracks, pixel=pixel).where(kept)
+
+
+@pytest.mark.parametrize("seed", [0, 14])
+def test_wrong_matches_do_not_outvote_the_right_ones(seed):
+    cameras = ring(7)
+    tracks = few_and_doubtful(cameras, 3, (2, 4), seed)
+    assert find_suspects(tracks, cameras).wrong == []
+    assert find_suspects(tracks, changed(cameras, 3, turned(cameras[3], 1.0))).wrong == [3]
+
+
+def test_a_zoom_is_not_taken_for_a_shift_straight_at_the_subject():
+    cameras = ring(7)
+    tracks = seen(cameras, 120)
+    told = judged(changed(cameras, 3, with_focal(cameras[3], 1 / 1.015)), tracks).cameras[0]
+    assert told.sentences[0].startswith("focal length 1.5 % too short")
 
 
 @pytest.mark.parametrize("shift_px", [0.5, -0.5])

@@ -5,6 +5,7 @@ import pytest
 from simple_rigs import changed, named, ring, seen, silhouette, turned, with_focal
 
 from headsup_cli.calibration.check import judge
+from headsup_cli.calibration.outline_suspects import OutlineCorrection
 from headsup_cli.calibration.outlines import OutlineRig, outline_of
 from headsup_cli.calibration.tracks import Tracks
 
@@ -82,3 +83,9 @@ def test_says_that_too_few_outlines_tell_nothing(outlines):
 def test_a_mask_that_fills_the_picture_has_no_outline():
     assert outline_of(np.ones((200, 150), np.float32), CAMERAS[0]) is None
     assert outline_of(np.zeros((200, 150), np.float32), CAMERAS[0]) is None
+
+
+@pytest.mark.parametrize(("excess", "expected"), [(310.0, True), (600.0, False)])
+def test_a_turn_may_show_on_one_side_if_it_explains_the_whole(excess, expected):
+    correction = OutlineCorrection(CAMERAS[0], "turned", 20.0, left=100.0, relief=300.0, own=300.0, excess=excess)
+    assert correction.matters(1000) == expected
