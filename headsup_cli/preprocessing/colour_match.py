@@ -28,10 +28,11 @@ _DEPTH_TOLERANCE_M = 0.01
 _BESIDE_SHARE = 0.1  # of the views that may see a point beside the subject
 _LEAST_FACING = 0.3  # cosine between normal and ray; beyond, outlines and sheen rule
 _USABLE_LEVELS = (8, 250)  # of 255: neither noise nor clipped
-_SHEEN_RIDGE = 1e-3
+_SHEEN_RIDGE = 5e-3  # neighbouring points err alike, so that about one observation in two hundred stands for itself
 _LEAST_ALBEDO = 0.05  # relative to the mean: division by darker ones amplifies noise
 _ITERATIONS = 8
 _KERNEL = 1.5  # width of the robust kernel, in standard deviations of the residuals
+_POINT_PRIOR = 4.0  # observations that a point's own standard deviation is drawn to the usual one by
 _FEWEST_POINTS = 30  # that a camera must share with others
 _DOUBTFUL_SPREAD = 0.1  # of what views say of a point, as a logarithm; skin in its place gives 0.04
 _LARGEST_LOG_GAIN = 0.7  # a factor of two; what is beyond is not the cameras
@@ -194,8 +195,25 @@ def _log_gains(observed: Observations) -> tuple[Float64[np.ndarray, "c 3"], floa
         residual = light - gains[:, None] - sheen
         residual = residual - _centre(weight[..., None] * trust, residual)
         spread = 1.4826 * np.median(np.abs(residual[weight > 0]), axis=0)  # [3]
-        trust = 1 / (1 + (residual / (_KERNEL * np.maximum(spread, 1e-4))) ** 2)
+        trust = _trust(residual, (weight > 0)[..., None] * trust, np.maximum(spread, 1e-4))
     return gains - gains.mean(0), float(spread.max())
+
+
+def _trust(
+    residual: Float64[np.ndarray, "c p 3"], weight: Float64[np.ndarray, "c p 3"], spread: Float64[np.ndarray, " 3"]
+) -> Float64[np.ndarray, "c p 3"]:
+    """Weights by how far the views of a point disagree, as those of hair and cloth do, and each observation with them.
+
+    Args:
+        residual: What gains and sheen leave.
+        weight: Of each observation for its point; zero where it is not seen.
+        spread: The usual standard deviation.
+    """
+    views = (weight > 0).sum(0)  # [p, 3]
+    own = (weight * residual**2).sum(0) / np.maximum(weight.sum(0), 1e-9) * views / np.maximum(views - 1, 1)
+    variance = (_POINT_PRIOR * spread**2 + views * own) / (_POINT_PRIOR + views)  # [p, 3]
+    variance = variance.mean(-1, keepdims=True)
+    return np.square(spread) / variance / (1 + residual**2 / (_KERNEL**2 * variance))
 
 
 def _solved(

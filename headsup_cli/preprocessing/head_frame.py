@@ -54,6 +54,7 @@ class HeadFrame:
     residual_m: float | None  # median distance of landmarks, or between outlines
     scale_sigma: float = 0.0  # relative standard deviation of `rig_from_head`'s scale; 0 where the rig is metric
     landmarks: Float64[np.ndarray, "k 3"] | None = None  # triangulated, metres, head frame; order of `landmarks.points`
+    surface: Float64[np.ndarray, "v 3"] | None = None  # the fitted neutral head, template's topology; of metric rigs
 
 
 def find_head_frame_by_landmarks(
@@ -86,13 +87,15 @@ def find_head_frame_by_landmarks(
         return rough
     if masks is not None and size == "metric" and rough.method == "silhouettes":
         found = with_outlines(found, masks[np.flatnonzero(masks.masks.any((1, 2)))])
+    same_topology = len(mesh.vertices) == len(load_head_shape().mean)
     return HeadFrame(
         found.rig_from_head,
         "landmarks",
-        _growth(found, mesh) if len(mesh.vertices) == len(load_head_shape().mean) else rough.template_scale,
+        _growth(found, mesh) if same_topology else rough.template_scale,
         float(np.median(found.fit.residuals_m)),
         found.fit.log_scale_sigma,
         found.landmarks_in_head,
+        load_head_shape().vertices(found.fit.identity) if same_topology and size == "metric" else None,
     )
 
 

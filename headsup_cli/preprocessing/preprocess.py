@@ -148,8 +148,8 @@ class Preprocessing:
         return pose
 
     def surface(self) -> Float64[np.ndarray, "v 3"]:
-        """The template's vertices at the subject's size, head frame."""
-        return self.template.vertices * self.head.template_scale
+        """The template's vertices fitted to the subject, or where that is not known brought to its size; head frame."""
+        return self.head.surface if self.head.surface is not None else self.template.vertices * self.head.template_scale
 
     def _matched(self) -> dict[str, Float64[np.ndarray, " 3"]]:
         views = {
