@@ -30,8 +30,8 @@ def read(path: Path) -> Curves:
     """Read a clip, in one of three layouts.
 
     Audio2Face's (`facsNames`, `weightMat`, `exportFps`); a list of frames, each a MediaPipe result (`faceBlendshapes`
-    or a list of `{"categoryName", "score"}`) or an object of weights by name, with an optional `time` in seconds; and
-    one object of lists by name, with an optional `fps`.
+    or a list of `{"categoryName", "score"}`; Python's `face_blendshapes` of `category_name` too) or an object of
+    weights by name, with an optional `time` in seconds; and one object of lists by name, with an optional `fps`.
 
     Raises:
         InputError: None of these, or a value that is no number.
@@ -82,19 +82,22 @@ def _frames(path: Path, frames: Sequence[Any], fps: Any) -> Curves:
     return _curves(path, times - times[0], columns)
 
 
-def _by_name(path: Path, index: int, frame: Any) -> Mapping[str, Any]:
-    """Weights of a frame, whichever way they are nested."""
-    if isinstance(frame, dict) and "faceBlendshapes" in frame:
-        faces = frame["faceBlendshapes"]
-        frame = faces[0].get("categories") if isinstance(faces, list) and faces and isinstance(faces[0], dict) else []
-    if isinstance(frame, dict) and isinstance(frame.get("weights"), dict):
-        return frame["weights"] | ({"time": frame["time"]} if "time" in frame else {})
+def _by_name(path: Path, index: int, frame: Any) -> dict[str, Any]:
+    """Weights of a frame, whichever way they are nested, and its `time` where it has one."""
     if isinstance(frame, list):
         entries = [entry for entry in frame if isinstance(entry, dict)]
         return {str(entry.get("categoryName", entry.get("category_name"))): entry.get("score") for entry in entries}
-    if isinstance(frame, dict):
-        return frame
-    raise _unknown(path, f"frame {index} that is no object")
+    if not isinstance(frame, dict):
+        raise _unknown(path, f"frame {index} that is no object")
+    time = {"time": frame["time"]} if "time" in frame else {}
+    for name in ("faceBlendshapes", "face_blendshapes"):
+        if name in frame:
+            faces = frame[name]
+            face = faces[0] if isinstance(faces, list) and faces else []  # nobody in the picture: all at rest
+            return _by_name(path, index, face.get("categories") if isinstance(face, dict) else face) | time
+    if isinstance(frame.get("weights"), dict):
+        return frame["weights"] | time
+    return frame
 
 
 def _lists(path: Path, content: Mapping[str, Any]) -> Curves:

@@ -86,6 +86,9 @@ JSON_CLIPS = {
             for i in range(3)
         ],
     },
+    "mediapipe in python": [
+        {"time": i / 25, "face_blendshapes": [[{"category_name": "jawOpen", "score": (i + 1) / 10}]]} for i in range(3)
+    ],
 }  # fmt: skip
 
 
