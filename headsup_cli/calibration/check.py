@@ -80,6 +80,7 @@ class CheckResult:
     median_px: float
     limit_px: float
     frame: str  # the first that was looked at
+    outlines: Sequence[Outline | None] = ()  # of the subject there, by camera
 
     @property
     def failed(self) -> bool:
@@ -197,6 +198,7 @@ def judge(
         median_px=median_length(settled.errors[right]),
         limit_px=suspects.limit_px,
         frame=frame,
+        outlines=outlines,
     )
 
 

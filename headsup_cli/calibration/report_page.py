@@ -12,7 +12,10 @@ import numpy as np
 from jaxtyping import Float64
 
 from headsup_cli.calibration.check import CameraReport, CheckResult
+from headsup_cli.calibration.outline_suspects import FLOOR
+from headsup_cli.calibration.outlines import OutlineRig
 from headsup_cli.calibration.refinement import Refined
+from headsup_cli.calibration.sanity import convergence
 from headsup_cli.calibration.tracks import Tracks, reproject
 from headsup_cli.capture.rig_dump import RigCamera, RigDump
 from headsup_cli.media.opencv import cv2
@@ -98,7 +101,7 @@ def _scene(result: CheckResult) -> str:
 
 def _scene_data(result: CheckResult) -> str:
     points = result.points[np.isfinite(result.points).all(1)]
-    middle = np.median(points, axis=0)
+    middle = np.median(points, axis=0) if len(points) else convergence(list(result.corrected.values()))
     reach = float(np.median([np.linalg.norm(c.centre - middle) for c in result.corrected.values()])) or 1.0
     points = points[np.linalg.norm(points - middle, axis=1) < 1.5 * reach]
     some = points[:: max(1, len(points) // _CLOUD)]
@@ -136,7 +139,9 @@ def _frustum(
 def _camera_section(dump: RigDump, result: CheckResult, report: CameraReport) -> str:
     names = list(result.given)
     index = names.index(report.id)
-    figures = [_residuals(dump, result, index)]
+    figures = [_residuals(dump, result, index)] if report.observations else []
+    if index < len(result.outlines) and "outline" in " ".join(report.sentences):
+        figures += list(_outline(dump, result, index))
     partner = _partner(dump, result, index)
     if partner is not None:
         figures += list(_epipolar(dump, result, index, partner))
@@ -168,10 +173,43 @@ def _residuals(dump: RigDump, result: CheckResult, index: int) -> str:
         if size > 3 * large + 1e-6:
             continue
         (x, y), (u, v) = start * scale, (start + magnified * move) * scale
-        marks.append(f'<path d="M{x:.1f} {y:.1f}L{u:.1f} {v:.1f}"/><circle cx="{u:.1f}" cy="{v:.1f}" r="1.8"/>')
+        marks.append(_arrow(x, y, u, v))
     overlay = f'<g stroke="{colour}" fill="{colour}" stroke-width="1.3">{"".join(marks)}</g>'
     caption = f"from where points should be to where they are, lengths times {magnified:g}"
     return _figure(dump, result, name, overlay, caption)
+
+
+def _outline(dump: RigDump, result: CheckResult, index: int) -> Iterator[str]:
+    """The subject's outline: of a wrong camera with where it should be, else with where the others contradict it."""
+    name, outline = list(result.given)[index], result.outlines[index]
+    if outline is None:
+        return
+    given, right = result.given[name], result.corrected[name]
+    scale = _page_scale(given)
+    seen = given.project(outline.rays(given.K)[:, :2]) * scale
+    if name in result.wrong:
+        depth = float(np.linalg.norm(right.centre - convergence(list(result.corrected.values()))))
+        world = (depth * outline.rays(right.K) - right.cam_from_rig[:3, 3]) @ right.cam_from_rig[:3, :3]
+        local = world @ given.cam_from_rig[:3, :3].T + given.cam_from_rig[:3, 3]
+        expected = given.project(local[:, :2] / local[:, 2:]) * scale
+        colours = ["#ff4d4d"] * len(seen)
+        marks = [_arrow(*start, *end) for start, end in zip(expected, seen, strict=True)]
+        caption = "from where the others put its outline to where it is"
+    else:
+        rig = OutlineRig(result.outlines)
+        misses = rig.misses(list(result.corrected.values()))[rig.own == index]
+        colours = ["#ff4d4d" if miss > FLOOR else "#39d98a" for miss in misses]
+        marks = [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6"/>' for x, y in seen]
+        caption = "its outline: red where it shows the subject and the others do not"
+    overlay = "".join(
+        f'<g stroke="{c}" fill="{c}" stroke-width="1.3">{m}</g>' for c, m in zip(colours, marks, strict=True)
+    )
+    yield _figure(dump, result, name, overlay, caption)
+
+
+def _arrow(x: float, y: float, u: float, v: float) -> str:
+    """From (x, y) to (u, v), pixels of the page."""
+    return f'<path d="M{x:.1f} {y:.1f}L{u:.1f} {v:.1f}"/><circle cx="{u:.1f}" cy="{v:.1f}" r="1.8"/>'
 
 
 def _epipolar(dump: RigDump, result: CheckResult, index: int, partner: int) -> Iterator[str]:
