@@ -8,7 +8,6 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int32, Shaped
 
-from headsup_cli.animation.brow_lift import lifted_blendshapes
 from headsup_cli.animation.lids import closing_lids
 from headsup_cli.animation.mouth import can_be_opened, inside_of_the_mouth
 from headsup_cli.animation.registration import MouthMarks, registered
@@ -16,6 +15,7 @@ from headsup_cli.animation.rig import RIGID_PARTS, Movement, Paint, Rig, Unseen,
 from headsup_cli.animation.sparse_rows import sparse_rows
 from headsup_cli.gaussians.head import Head
 from headsup_cli.gaussians.uv_maps import bind, template_maps, texel_anchors
+from headsup_cli.template.brow_lift import lifted_blendshapes
 from headsup_cli.template.template import Template
 from headsup_cli.template.texels import Texels, sample_texels, texel_positions, uv_derivatives
 

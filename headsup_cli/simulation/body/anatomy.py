@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Float32, Int, UInt8
 from headsup_cli.cameras.camera import Cameras
 from headsup_cli.rendering.mesh_rasteriser import rasterise_mesh
 from headsup_cli.template.anny_source import AVERAGE_ADULT, AnnySource
+from headsup_cli.template.brow_lift import with_lifted_brows
 from headsup_cli.template.head_mesh import PARTS
 
 
@@ -61,7 +62,7 @@ class Anatomy:
     part: UInt8[np.ndarray, " f"]  # SKIN, EYE, TEETH, MOUTH or TONGUE
     skin: Bool[np.ndarray, " v"]
     eye_vertices: list[Int[np.ndarray, " e"]]  # left, right
-    blendshapes: Float32[np.ndarray, "52 v 3"]  # ARKit's, metres in the template's own scale
+    blendshapes: Float32[np.ndarray, "52 v 3"]  # ARKit's, brows lifted, metres in the template's own scale
     half_eye_distance_m: float  # in the template's own scale
     scalp_azimuth_deg: Float32[np.ndarray, " v"]  # about the skull's centre, 0 at the front, positive to the left
     scalp_polar_deg: Float32[np.ndarray, " v"]  # 0 at the crown
@@ -115,7 +116,7 @@ def default_anatomy() -> Anatomy:
         part=part,
         skin=skin,
         eye_vertices=eye_vertices,
-        blendshapes=source.blendshapes_for(AVERAGE_ADULT),
+        blendshapes=with_lifted_brows(source.blendshapes_for(AVERAGE_ADULT), vertices, faces, skin, landmarks),
         half_eye_distance_m=float(np.linalg.norm(left - right)) / 2,
         scalp_azimuth_deg=azimuth.astype(np.float32),
         scalp_polar_deg=polar.astype(np.float32),
