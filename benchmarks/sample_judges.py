@@ -152,8 +152,8 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=420)
     given = parser.parse_args()
     faces = telling(list(simulated_facts(CANDIDATES, SEED)), given.n)
-    portrait, _ = portraits_of_simulated(CANDIDATES, SEED)
-    wanted = [4 * person + 2 * face for person, face in faces]  # of each person's portraits
+    portrait, _ = portraits_of_simulated(range(CANDIDATES), SEED)
+    wanted = [2 * person + face for person, face in faces]  # of each person's portraits
     people = make_latents(
         (lambda number: portrait(wanted[number]), len(wanted)),
         given.judges.with_suffix(".parts"),

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PRESETS = Path(__file__).parents[1] / "configs"
 _HELD_OUT_SEED = 900_000_000  # far from the seeds of people trained on
 _VIEWS, _HELD_OUT_VIEWS = 12, 4
-_LATENT_PEOPLE = 1000  # simulated for the stages that work on latents; about an hour on two cores
+_LATENT_PEOPLE = 1000  # simulated for the stages that work on latents; about 20 minutes of a core
 _BUST_SHARE = 0.35  # of the people are cut off above the picture's rim, as scans are
 
 AnyPreset = TypeVar("AnyPreset", bound=StrictModel)
@@ -257,7 +257,7 @@ def _latents(
     """Read from a file, or encoded from captures or simulated people and kept beside the run."""
     from headsup_cli.batch.subjects import expand_subjects
     from headsup_cli.capture.capture import is_capture
-    from headsup_cli.jobs.latents import make_latents, portraits_of_captures, portraits_of_simulated
+    from headsup_cli.jobs.latents import make_latents, portraits_of_captures, portraits_of_simulated, varied_people
     from headsup_cli.template.default import load_template
     from headsup_cli.training.latents import load_latents, save_latents
 
@@ -267,7 +267,7 @@ def _latents(
     if captures:
         portraits = portraits_of_captures(expand_subjects(captures, is_capture))
     elif simulate:
-        portraits = portraits_of_simulated(_LATENT_PEOPLE)
+        portraits = portraits_of_simulated(varied_people(_LATENT_PEOPLE))
     else:
         raise InputError(
             "--latents",

@@ -14,6 +14,7 @@ from headsup_cli.capture.capture import Capture, read_capture
 from headsup_cli.inference.capture_views import capture_views
 from headsup_cli.model.checkpoint import DEFAULT_CHECKPOINT, latent_fingerprint, load_checkpoint
 from headsup_cli.model.views import Views
+from headsup_cli.runtime.progress import progress
 from headsup_cli.simulation.attributes import attributes
 from headsup_cli.simulation.body.expressions import coefficients, sample_expression
 from headsup_cli.simulation.drawing.lighting import sample_lamps
@@ -26,6 +27,9 @@ from headsup_cli.training.captions import facts_of
 from headsup_cli.training.latents import LatentSet, Portrait, encode_latents, mirrored
 
 _VIEWS, _WIDTH_PX, _HEIGHT_PX, _SUPERSAMPLING = 8, 144, 192, 2  # of simulated portraits
+
+_CROWD = 3000  # people whom those to be encoded are chosen from
+_VARIED = ("sex", "age", "build", "skin", "hair", "hair colour", "beard", "glasses", "headwear", "expression")
 
 Portraits = tuple[Callable[[int], Portrait], int]  # portraits by number, and how many there are
 
@@ -49,18 +53,37 @@ def portraits_of_captures(captures: Sequence[Path]) -> Portraits:
     return portrait, 2 * len(moments)
 
 
-def portraits_of_simulated(people: int, seed: int = 0) -> Portraits:
-    """People who do not exist, with a neutral face, an expression, and both in the mirror."""
+def portraits_of_simulated(people: Sequence[int], seed: int = 0) -> Portraits:
+    """People who do not exist, by number, each with a neutral face and with an expression.
 
-    @lru_cache(maxsize=2)
-    def drawn(person: int, expressive: bool) -> Portrait:
-        return _simulated(seed, person, expressive=expressive)
+    Mirror images, which are worth having of captures, cost more here than new people tell.
+    """
+    return lambda index: _simulated(seed, people[index // 2], expressive=bool(index % 2)), 2 * len(people)
 
-    def portrait(index: int) -> Portrait:
-        straight = drawn(index // 4, bool(index % 4 // 2))
-        return mirrored(straight) if index % 2 else straight
 
-    return portrait, 4 * people
+def varied_people(count: int, seed: int = 0) -> list[int]:
+    """Numbers of simulated people among whom every look is seen about as often: the rarest first, in turn.
+
+    Of a crowd as it is one in fourteen has light hair and one in twenty-five a headscarf, too few to learn from. The
+    beginning of the list is as varied as the whole.
+
+    Args:
+        count: How many, at most 3000.
+        seed: Of the crowd they are chosen from.
+    """
+    crowd = [
+        {(topic, faces[1][topic]) for topic in _VARIED if topic in faces[1]}
+        for faces in progress(simulated_facts(_CROWD, seed), "choosing people", total=_CROWD)
+    ]
+    looks = sorted(set().union(*crowd))
+    shows = np.array([[look in one for look in looks] for one in crowd], float)  # [crowd, looks]
+    seen, chosen = np.zeros(len(looks)), list[int]()
+    for _ in range(min(count, _CROWD)):
+        scores = shows @ (1 / (1 + seen)) / shows.sum(1)
+        scores[chosen] = -1
+        chosen.append(int(scores.argmax()))
+        seen += shows[chosen[-1]]
+    return chosen
 
 
 def make_latents(
@@ -85,7 +108,7 @@ def make_latents(
 
 
 def simulated_facts(people: int, seed: int = 0) -> Iterator[tuple[dict[str, str], dict[str, str]]]:
-    """What can be said of both faces of each of `portraits_of_simulated`, the neutral one first; nothing is drawn."""
+    """What can be said of people 0, 1 and so on, of their neutral face and of the other; nothing is drawn."""
     for number in range(people):
         _, person, expression = _person(seed, number)
         said = attributes(person)

@@ -7,7 +7,7 @@ from headsup_cli.cameras.trajectories import orbit
 from headsup_cli.capture.capture import Capture, CaptureFrame
 from headsup_cli.capture.schemas import HeadFrameEntry, ProvenanceEntry
 from headsup_cli.jobs import latents
-from headsup_cli.jobs.latents import portraits_of_captures, portraits_of_simulated, simulated_facts
+from headsup_cli.jobs.latents import portraits_of_captures, portraits_of_simulated, simulated_facts, varied_people
 from headsup_cli.model.views import Views
 from headsup_cli.template.arkit import ARKIT_NAMES
 from headsup_cli.training.captions import facts_of
@@ -36,10 +36,10 @@ def test_every_moment_of_every_capture_is_a_portrait_and_its_mirror_image(monkey
 
 def test_a_simulated_person_keeps_face_light_and_cameras_under_an_expression(monkeypatch):
     monkeypatch.setattr(latents, "_VIEWS", 1)
-    portrait, count = portraits_of_simulated(2)
-    assert count == 8
-    neutral, mirrored, smiling = (portrait(index) for index in (4, 5, 6))
-    assert [one.subject for one in (neutral, mirrored, smiling)] == [1, -2, 1]
+    portrait, count = portraits_of_simulated([7, 1])
+    assert count == 4
+    neutral, smiling = (portrait(index) for index in (2, 3))
+    assert [one.subject for one in (portrait(0), neutral, smiling)] == [7, 1, 1]
     assert not neutral.coefficients.any()
     assert smiling.coefficients.any()
     assert torch.equal(neutral.views.cameras.cam_from_world, smiling.views.cameras.cam_from_world)
@@ -48,3 +48,16 @@ def test_a_simulated_person_keeps_face_light_and_cameras_under_an_expression(mon
     assert said == tuple(facts_of(one.attributes, one.coefficients.numpy()) for one in (neutral, smiling))
     change = (neutral.views.rgb - smiling.views.rgb).abs()
     assert 0 < change.mean() < 0.05, "the face moves, the rest stays"
+
+
+def test_people_to_learn_from_show_rare_looks_often(monkeypatch):
+    common = {"sex": "male", "glasses": "none", "headwear": "none", "expression": "neutral"}
+    rare = common | {"headwear": "headscarf", "expression": "smiling"}
+    crowd = [(common, common if number % 10 else rare) for number in range(100)]
+    monkeypatch.setattr(latents, "_CROWD", len(crowd))
+    monkeypatch.setattr(latents, "simulated_facts", lambda people, seed: iter(crowd[:people]))
+    chosen = varied_people(20)
+    assert len(set(chosen)) == 20
+    assert sum(number % 10 == 0 for number in chosen) >= 9, "there are ten of them"
+    assert varied_people(8) == chosen[:8]
+    assert sorted(varied_people(1000)) == list(range(100))
