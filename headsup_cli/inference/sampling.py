@@ -18,6 +18,8 @@ from headsup_cli.runtime.progress import progress
 
 ANYBODY = "a person"  # the prompt of those who give none: whoever it is, the face is neutral
 _BATCH = 16
+_EXAGGERATION, _LOOKS = 0.75, 12.0  # of guidance above 1: what the network's difference and the looks get of it
+_FOLLOWED = 2.0  # weight of looks for each step: in few steps more of it would overshoot
 _SHOWN_CHARACTERS = 60
 _DRAWS = 8  # at most, until a sample is not a copy of somebody
 
@@ -141,7 +143,7 @@ def tell_unread_words(prior: Prior, prompt: str) -> list[str]:
             "the prompt '%s' has words that the prior does not know: %s; %s", short, ", ".join(unknown), rest
         )
     if len(words) - len(unknown) > MAX_WORDS:
-        logger.warning("prompt '%s' is too long; its first %d words count", short, MAX_WORDS)
+        logger.warning("prompt '%s' is too long; beyond its first %d words only looks count", short, MAX_WORDS)
     return list(unknown)
 
 
@@ -161,17 +163,30 @@ def _meaningful(prior: Prior, prompt: str | None) -> str:
 
 @torch.no_grad()
 def _guided(prior: Prior, options: SampleOptions) -> _Field:
-    """The velocity under a prompt, led away from the negative one (Ho and Salimans, 2022)."""
+    """The velocity under a prompt, exaggerated against the negative one (Ho and Salimans, 2022) and led by looks.
+
+    To lead by looks is classifier guidance (Dhariwal and Nichol, 2021): the slope of how likely the clean tokens that
+    the velocity points to show what is asked for (Chung et al., ICLR 2023), times their variance given the noisy ones.
+    Unlike exaggeration it ends once the looks are there, and it knows which of the prompt's words are about which.
+    """
     prompt = _meaningful(prior, options.prompt)
     wanted, other = prior.text([prompt]), prior.text([options.negative])  # [1, w]
     if options.guidance == 1 or (prompt == ANYBODY and not options.negative):
         return lambda x, time: prior.velocity(x, x.new_full((len(x),), time), wanted.expand(len(x), -1))
     both = torch.cat([wanted, other])
+    welcome, unwelcome = prior.looks.asked(prompt, expression="neutral"), prior.looks.asked(options.negative)
+    exaggeration = _EXAGGERATION * (options.guidance - 1)
+    looks = min(_LOOKS * max(0.0, options.guidance - 1), _FOLLOWED * options.steps)
 
     def velocity(x: Tensor, time: float) -> Tensor:
         meaning = both.repeat_interleave(len(x), 0)
         towards, away = prior.velocity(x.repeat(2, 1, 1), x.new_full((2 * len(x),), time), meaning).chunk(2)
-        return away + options.guidance * (towards - away)
+        led = towards + exaggeration * (towards - away)
+        clean = x - time * led
+        slope = prior.looks.towards(clean, welcome)
+        if options.negative:
+            slope = slope + prior.looks.towards(clean, unwelcome, away=True)
+        return led - looks * time / ((1 - time) ** 2 + time**2) * slope
 
     return velocity
 

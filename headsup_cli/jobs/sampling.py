@@ -43,7 +43,7 @@ class SampleJob:
         times = StageTimes()
         with times.stage("load weights"):
             sampler = _sampler(checkpoint, prior, device, template_folder)
-        asked = self._asked() | {"unknown_words": self._unknown_words(sampler)}
+        asked = self._asked() | {"unknown_words": self._unknown_words(sampler), "looks": self._looks(sampler)}
         with times.stage("sample latents"):
             samples = self._samples(sampler)
         with times.stage("decode and draw"):
@@ -77,6 +77,11 @@ class SampleJob:
     def _unknown_words(self, sampler: Sampler) -> list[str]:
         prompts = filter(None, (self.options.prompt, self.options.negative))
         return [word for prompt in prompts for word in tell_unread_words(sampler.prior.prior, prompt)]
+
+    def _looks(self, sampler: Sampler) -> dict[str, list[str]]:
+        """What the prompt was understood to ask for."""
+        read = sampler.prior.prior.looks.reader(self.options.prompt or "")
+        return {topic: sorted(values) for topic, values in read.items()}
 
     def _samples(self, sampler: Sampler) -> Samples:
         prior = sampler.prior.prior

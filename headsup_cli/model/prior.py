@@ -22,6 +22,8 @@ from headsup_cli.errors import InputError
 from headsup_cli.model.config import LatentConfig
 from headsup_cli.model.latent_space import ComponentSpace, Likeness, PatchSpace, TokenKind
 from headsup_cli.model.layers import silence
+from headsup_cli.model.looks import Looks
+from headsup_cli.model.prompt_reading import Phrases
 from headsup_cli.model.text_encoder import TextConfig, text_encoder
 from headsup_cli.runtime.atomic import atomic_write_bytes, atomic_write_text
 
@@ -33,8 +35,8 @@ class PriorConfig(StrictModel):
     """Shape of the prior."""
 
     tokens: TokenKind = "components"
-    components: PositiveInt = 112  # principal components, for tokens of that kind
-    within: NonNegativeInt = 24  # of which so many are of expressions
+    components: PositiveInt = 224  # principal components, for tokens of that kind
+    within: NonNegativeInt = 40  # of which so many are of expressions
     token_size: PositiveInt = 28  # components in a token, or the latent's cells along the side of a patch
     width: PositiveInt = 128
     blocks: PositiveInt = 4
@@ -49,7 +51,23 @@ class Prior(nn.Module):
     Time runs from 0, latents, to 1, noise: x_t = (1 - t) x_0 + t e, velocity e - x_0 (Liu et al., ICLR 2023).
     """
 
-    def __init__(self, config: PriorConfig, latent: LatentConfig, vocabulary: Sequence[str], known: int = 0) -> None:
+    def __init__(
+        self,
+        config: PriorConfig,
+        latent: LatentConfig,
+        vocabulary: Sequence[str],
+        looks: Phrases | None = None,
+        known: int = 0,
+    ) -> None:
+        """Untrained.
+
+        Args:
+            config: Shape.
+            latent: Shape of the latents.
+            vocabulary: Words that prompts may have.
+            looks: What sampling can be led to, and how it is said, see `Looks`; nothing by default.
+            known: How many people `likeness` holds.
+        """
         super().__init__()
         self.config, self.latent, self.vocabulary = config, latent, tuple(vocabulary)
         self.space = (
@@ -59,7 +77,9 @@ class Prior(nn.Module):
         )
         self.likeness = Likeness(latent, known)
         self.text = text_encoder(config.text, vocabulary)
-        self.mean = nn.Linear(config.text.width, self.space.count * self.space.token_size, bias=False)
+        size = self.space.count * self.space.token_size
+        self.looks = Looks(looks or {}, size)
+        self.mean = nn.Linear(config.text.width, size, bias=False)
         silence(self.mean)
         self.network = DiffusionTransformer(config, self.space.count, self.space.token_size)
 
@@ -160,6 +180,7 @@ class _PriorFile(StrictModel, populate_by_name=True):
     prior: PriorConfig
     latent: LatentConfig
     vocabulary: tuple[str, ...]
+    looks: dict[str, dict[str, tuple[str, ...]]]  # topic -> value -> how it is said, see `Looks`
     model_sha256: str  # `checkpoint.latent_fingerprint` of the weights whose latents these are
     provenance: dict[str, Any]
 
@@ -171,6 +192,7 @@ def save_prior(path: Path, prior: Prior, *, model_sha256: str, provenance: Mappi
         prior=prior.config,
         latent=prior.latent,
         vocabulary=prior.vocabulary,
+        looks=prior.looks.phrases,
         model_sha256=model_sha256,
         provenance=dict(provenance),
     )
@@ -209,7 +231,7 @@ def load_prior(path: Path, *, model_sha256: str, device: torch.device | str = "c
         )
     try:
         weights = {name: tensor.float() for name, tensor in load_file(path).items()}
-        prior = Prior(file.prior, file.latent, file.vocabulary, known=len(weights["likeness.known"]))
+        prior = Prior(file.prior, file.latent, file.vocabulary, file.looks, known=len(weights["likeness.known"]))
         prior.load_state_dict(weights)
     except (OSError, SafetensorError, RuntimeError, KeyError) as error:
         raise _damaged(path, f"unusable ({str(error).splitlines()[0]})") from error

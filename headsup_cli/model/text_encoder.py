@@ -45,7 +45,9 @@ class TextEncoder(Protocol):
 def words_of(prompt: str) -> list[str]:
     """Lower-case words without accents and punctuation; a number becomes its decade (`72` -> `70s`)."""
     plain = unicodedata.normalize("NFKD", prompt.casefold())
-    plain = "".join(letter for letter in plain if not unicodedata.combining(letter)).replace("'s", "")
+    if not plain.isascii():
+        plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
+    plain = plain.replace("'s", "")
     return [
         f"{int(word) // 10 * 10}s" if word.isdecimal() else word for word in re.findall(r"\d{1,3}|[^\W\d_]+", plain)
     ]

@@ -58,6 +58,7 @@ _BROADER = {
     "glasses": dict.fromkeys(("round", "square", "aviator", "cat-eye", "sun"), "any"),
     "hair": {"spiky": "short", "swept": "short", "parted": "short", "wavy": "long", "locs": "long"},
 }
+_AGES = ((13.0, "child"), (20.0, "teenage"), (36.0, "young"), (58.0, "middle-aged"))  # below so many years; else old
 _BROADLY = 0.35  # how often they are
 _RARE = {("beard", "beard"), ("beard", "stubble"), ("headwear", "cap"), ("headwear", "beanie"), ("hair", "bald"),
          ("headwear", "headscarf"), ("freckles", "yes"), ("hair colour", "dyed")}  # fmt: skip
@@ -78,7 +79,7 @@ def facts_of(attributes: Attributes, coefficients: Float[np.ndarray, "52"]) -> d
         "sex": str(attributes["sex"]),
         "grown": "yes" if years >= 18 else "no",
         "years": str(int(years)),
-        "age": _below(years, ((13.0, "child"), (20.0, "teenage"), (36.0, "young"), (58.0, "middle-aged")), "old"),
+        "age": _below(years, _AGES, "old"),
         "build": "heavy" if "heavy" in weight else weight,
         "skin": _below(float(attributes["melanin"]), ((0.5, "fair"), (0.8, "tanned"), (1.3, "brown")), "dark"),
         "hair": str(attributes["hair"]),
@@ -131,7 +132,12 @@ def expression_of(coefficients: Float[np.ndarray, "52"]) -> str:
 
 
 def caption(
-    facts: Facts, rng: np.random.Generator, *, mention: Collection[str] | None = None, wording: Wording = "varied"
+    facts: Facts,
+    rng: np.random.Generator,
+    *,
+    mention: Collection[str] | None = None,
+    about: str | None = None,
+    wording: Wording = "varied",
 ) -> str:
     """Say something about a person.
 
@@ -141,27 +147,39 @@ def caption(
         facts: From `facts_of`.
         rng: Chooses what is said and how.
         mention: Topics to speak of, "sex" among them; a random few by default.
+        about: A topic to speak of in any case.
         wording: Plain is always the same words for the same facts; varied draws among synonyms and sentence forms.
     """
-    topics = set(_random_topics(facts, rng) if mention is None else mention) & set(facts)
+    spoken = _random_topics(facts, rng) if mention is None else mention
+    topics = {*spoken, *([] if about is None else [about])} & set(facts)
     if facts["expression"] != "neutral":
         topics.add("expression")
-    colour_too = {"hair colour", "hair"} <= topics and facts["hair colour"] != "dyed" and facts["hair"] != "bald"
     plain = wording == "plain"
-    phrases = []
-    for topic in sorted(topics & TOPICS.keys()):
-        options = TOPICS[topic].get(facts[topic] if plain else _called(topic, facts[topic], rng), ())
-        if options and not (topic == "hair colour" and colour_too):
-            phrase = options[0 if plain else rng.integers(len(options))]
-            phrases.append(phrase._replace(text=_coloured(phrase.text, facts, colour_too, plain, rng)))
+    phrases = _phrases(topics, facts, plain, rng)
     sex = facts.get("sex", "") if "sex" in topics else ""
-    nouns = _NOUNS[sex, facts.get("grown", "yes") == "yes" or not topics & {"age", "sex"}]
+    telling = facts.get("grown", "yes") == "no" and bool(topics & {"age", "sex"})
+    nouns = _NOUNS[sex, not telling]
     noun = nouns[0 if plain else int(rng.choice(len(nouns), p=_falling(len(nouns))))]
     order = list(range(len(phrases))) if plain else rng.permutation(len(phrases)).tolist()
     phrases = [phrases[i] for i in order]
     if not plain and rng.random() < 0.25:
         return _listed(noun, phrases)
     return ("" if plain else str(rng.choice(_OPENINGS))) + _sentence(noun, phrases)
+
+
+def _phrases(topics: Collection[str], facts: Facts, plain: bool, rng: np.random.Generator) -> list[_Phrase]:
+    """A phrase for each topic; the colour of hair has none of its own where another phrase tells it."""
+    phrases: dict[str, _Phrase] = {}
+    for topic in sorted(topics & TOPICS.keys()):
+        options = TOPICS[topic].get(facts[topic] if plain else _called(topic, facts[topic], rng), ())
+        if options:
+            phrases[topic] = options[0 if plain else rng.integers(len(options))]
+    colour_too = (
+        {"hair colour", "hair"} <= phrases.keys() and facts["hair colour"] != "dyed" and facts["hair"] != "bald"
+    )
+    if colour_too and any("<c>" in phrase.text for phrase in phrases.values()):
+        del phrases["hair colour"]
+    return [phrase._replace(text=_coloured(phrase.text, facts, colour_too, plain, rng)) for phrase in phrases.values()]
 
 
 def vocabulary() -> tuple[str, ...]:
@@ -172,6 +190,36 @@ def vocabulary() -> tuple[str, ...]:
     texts += [f"{decade}s" for decade in range(0, 110, 10)]
     bare = [re.sub(r"<\w>", " ", text) for text in texts]
     return tuple(sorted({word for text in bare for word in words_of(text)}))
+
+
+def phrases_of_looks(topics: Iterable[str]) -> dict[str, dict[str, tuple[str, ...]]]:
+    """How captions say the values of topics, nouns and broader names included, for `PromptReader`."""
+    found: dict[str, dict[str, tuple[str, ...]]] = {}
+    for topic in topics:
+        if topic in ("sex", "grown"):
+            found[topic] = _noun_phrases(topic)
+            continue
+        said = {value: [phrase.text for phrase in phrases] for value, phrases in TOPICS[topic].items()}
+        for value, broader in _BROADER.get(topic, {}).items():
+            said[value] += said[broader]
+        found[topic] = {value: tuple(texts) for value, texts in said.items()}
+    for age, texts in found.get("age", {}).items():
+        years = [year for year in range(0, 110, 5) if _below(float(year), _AGES, "old") == age]
+        filled = [text.replace("<y>", str(year)) for text in texts for year in years if "<y>" in text]
+        found["age"][age] = (*(text for text in texts if "<y>" not in text), *filled)
+    return found
+
+
+def _noun_phrases(topic: str) -> dict[str, tuple[str, ...]]:
+    """Nouns that tell the sex, or whether somebody is grown."""
+    names: dict[str, list[str]] = {}
+    for (sex, grown), nouns in _NOUNS.items():
+        value = sex if topic == "sex" else "yes" if grown else "no"
+        if topic == "grown" and grown and not sex:
+            nouns = ("adult",)  # the others are said of anybody
+        if value:  # "young" tells the age itself
+            names.setdefault(value, []).extend(noun for noun in nouns if noun != "young person")
+    return {value: tuple(nouns) for value, nouns in names.items()}
 
 
 def _random_topics(facts: Facts, rng: np.random.Generator) -> Iterable[str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
@@ -18,10 +20,14 @@ from headsup_cli.model.config import LatentConfig
 from headsup_cli.model.latent_set import LatentSet
 from headsup_cli.model.prior import Prior, PriorConfig, save_prior
 from headsup_cli.runtime.provenance import record_provenance
-from headsup_cli.training.captions import caption, facts_of, vocabulary
+from headsup_cli.training.captions import TOPICS, Facts, caption, facts_of, phrases_of_looks, vocabulary
 from headsup_cli.training.config import Schedule
 from headsup_cli.training.loop import TrainingReport, optimise
 
+# What words can lead samples to, beside what the network learns of them: what a bust shows, see `Looks`.
+_LOOKS = {"sex", "grown", "age", "build", "skin", "hair", "hair colour", "beard", "glasses", "headwear", "clothes",
+          "expression"}  # fmt: skip
+_LEAST_SEEN = 5  # portraits of a look that is to be led to
 _WATCH_EVERY = 20  # steps
 _WATCHED = 64  # latents of people whom the prior is not trained on
 
@@ -31,6 +37,7 @@ class PriorTraining(Schedule):
 
     batch_size: PositiveInt = 64
     forget_prompt: float = Field(0.1, ge=0, lt=1)  # how often a sample is trained without its caption, for guidance
+    balanced: float = Field(0.5, ge=0, le=1)  # of captioned samples: drawn by a look, rare ones as often as common ones
 
 
 class PriorPreset(StrictModel):
@@ -89,20 +96,23 @@ class PriorObjective:
         self.config, self.device = config.training, device
         self.model_sha256, self.content = latents.model_hash, _content(people, strangers)
         channels, resolution = latents.latents.shape[1:3]
-        network = Prior(config.prior, LatentConfig(resolution=resolution, channels=channels), vocabulary())
+        looks = _looks(_facts(people)) if config.prior.tokens == "components" else {}  # of patches there are too many
+        network = Prior(config.prior, LatentConfig(resolution=resolution, channels=channels), vocabulary(), looks)
         network.space.fit(people, config.prior.within)
         network.likeness.fit(people.latents, strangers[strangers.neutral].latents)
         self.network: nn.Module = network.to(device)
         self.people = _Crowd(people, network)
         self.strangers = _Crowd(strangers, network)
+        network.looks.fit(self.people.tokens, self.people.looks)
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """Of a batch drawn by seed and step."""
-        loss = self._error(self.people, step, self.config.batch_size, self.config.forget_prompt)
+        config = self.config
+        loss = self._error(self.people, step, config.batch_size, config.forget_prompt, config.balanced)
         if step % _WATCH_EVERY:
             return loss, {}
         with torch.no_grad():
-            held_out = self._error(self.strangers, 0, _WATCHED, 0.0)  # the same ones every time
+            held_out = self._error(self.strangers, 0, _WATCHED, 0.0, 0.0)  # the same ones every time
         return loss, {"held_out": float(held_out)}
 
     def save(self, path: Path, averaged: nn.Module, step: int) -> None:
@@ -111,32 +121,75 @@ class PriorObjective:
         made = {"program": record_provenance().program, "seed": self.config.seed, "steps": step, "data": self.content}
         save_prior(path, averaged, model_sha256=self.model_sha256, provenance=made)
 
-    def _error(self, crowd: _Crowd, step: int, count: int, forget: float) -> Tensor:
+    def _error(self, crowd: _Crowd, step: int, count: int, forget: float, balanced: float) -> Tensor:
         """Mean over latents drawn by seed and step, each with a caption, a time and noise of its own."""
         prior = self.network
         assert isinstance(prior, Prior)
         rng = np.random.default_rng([self.config.seed, step])
         generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + step)
-        index = torch.randint(len(crowd.tokens), (count,), generator=generator)
+        drawn = [crowd.draw(rng, forget, balanced) for _ in range(count)]
+        index = torch.tensor([number for number, _ in drawn])
         time = torch.randn(count, generator=generator).sigmoid().to(self.device)  # Esser et al., ICML 2024
         clean = crowd.tokens[index].to(self.device)  # [b, n, d]
         noise = torch.randn(clean.shape, generator=generator).to(self.device)
-        prompts = [caption(crowd.facts[i], rng) if rng.random() >= forget else "" for i in index.tolist()]
         t = time[:, None, None]
-        velocity = prior.velocity((1 - t) * clean + t * noise, time, prior.text(prompts))
+        velocity = prior.velocity((1 - t) * clean + t * noise, time, prior.text([said for _, said in drawn]))
         unit = ((1 - t).square() + t.square()) * prior.space.weights  # see Prior.velocity
         return ((velocity - (noise - clean)).square() * unit).mean()
 
 
 class _Crowd:
-    """Tokens and facts of latents."""
+    """Tokens, facts and looks of latents."""
 
     def __init__(self, latents: LatentSet, prior: Prior) -> None:
         device = prior.space.spread.device
         parts = [prior.space.tokens(part.to(device)).cpu() for part in latents.latents.split(256)]
         self.tokens: Float[Tensor, "m n d"] = torch.cat(parts)
-        coefficients = latents.coefficients.numpy()
-        self.facts = [facts_of(words, c) for words, c in zip(latents.attributes, coefficients, strict=True)]
+        self.facts = _facts(latents)
+        names = prior.looks.names
+        values = [[_number(names[topic], topic, facts) for topic in names] for facts in self.facts]
+        self.looks: Int[Tensor, "m topics"] = torch.tensor(values, dtype=torch.long)  # -1 where it is not known
+        columns = {topic: self.looks[:, t] for t, topic in enumerate(names) if topic in _LOOKS}
+        self._showing = {
+            topic: [(column == value).nonzero()[:, 0] for value in column.unique() if value >= 0]
+            for topic, column in columns.items()
+            if (column >= 0).any()
+        }  # numbers of those who show a value
+
+    def draw(self, rng: np.random.Generator, forget: float, balanced: float) -> tuple[int, str]:
+        """Number of a portrait, and a caption.
+
+        Without a caption portraits come as they are. With one, a share of them is drawn by topic and value, and the
+        caption speaks of that topic: so rare words are learned, and common ones mean no more than they say.
+        """
+        number = int(rng.integers(len(self.facts)))
+        if rng.random() < forget:
+            return number, ""
+        about = None
+        if self._showing and rng.random() < balanced:
+            about = list(self._showing)[rng.integers(len(self._showing))]
+            value = self._showing[about][rng.integers(len(self._showing[about]))]
+            number = int(value[rng.integers(len(value))])
+        return number, caption(self.facts[number], rng, about="age" if about == "grown" else about)
+
+
+def _facts(latents: LatentSet) -> list[dict[str, str]]:
+    coefficients = latents.coefficients.numpy()
+    return [facts_of(words, c) for words, c in zip(latents.attributes, coefficients, strict=True)]
+
+
+def _looks(facts: Sequence[Facts]) -> dict[str, dict[str, tuple[str, ...]]]:
+    """Topics and how their values are said; of those that can be led to, the values that are seen often enough."""
+    phrases = phrases_of_looks(topic for topic in ("sex", "grown", *TOPICS) if any(topic in entry for entry in facts))
+    for topic in _LOOKS & phrases.keys():
+        often = Counter(entry[topic] for entry in facts if topic in entry)
+        phrases[topic] = {value: texts for value, texts in phrases[topic].items() if often[value] >= _LEAST_SEEN}
+    return phrases
+
+
+def _number(names: Sequence[str], topic: str, facts: Facts) -> int:
+    """Of the value that somebody shows; -1 where that cannot be led to."""
+    return names.index(facts[topic]) if topic in _LOOKS and facts.get(topic) in names else -1
 
 
 def _check_enough(people: LatentSet, strangers: LatentSet) -> None:

@@ -25,7 +25,7 @@ def prior_file(tmp_path_factory):
     size = (config.channels, config.resolution, config.resolution)
     latents = 0.3 * torch.randn(12, *size)
     people = LatentSet(latents, torch.arange(12), torch.zeros(12, 52), ({},) * 12, "")
-    prior = Prior(CONFIG, config, ("a", "person", "man", "old"))
+    prior = Prior(CONFIG, config, ("a", "person", "man", "old"), {"age": {"young": ["young"], "old": ["old"]}})
     prior.space.fit(people, CONFIG.within)
     prior.likeness.fit(latents, 0.3 * torch.randn(5, *size))
     path = tmp_path_factory.mktemp("prior") / "prior.safetensors"
@@ -55,6 +55,7 @@ def test_samples_are_heads_like_any_other_with_a_sheet_and_a_report(sampled, pro
     report = json.loads((folder / "report.json").read_text())
     assert (report["prompt"], report["seed"], report["steps"]) == ("an old xyzzy man", 3, 2)
     assert report["unknown_words"] == ["an", "xyzzy"]
+    assert report["looks"] == {"age": ["old"]}
     assert len(report["samples"]) == 2
     head = read_head(folder / "sample_0001")
     assert head.latent is not None

@@ -61,6 +61,25 @@ def test_prompt_guidance_and_negative_all_tell(stirred):
     torch.testing.assert_close(made(guidance=1.0, negative="person"), plain)  # nothing is led away from
 
 
+def test_looks_lead_to_what_is_asked_for_and_away_from_what_is_not(crowd):
+    """A prior whose network knows nothing yet."""
+    phrases = {"sex": {"male": ["man"], "female": ["woman"]}}
+    prior = Prior(CONFIG, LatentConfig(channels=4, resolution=8), ("a", "person", "woman", "man"), phrases)
+    prior.space.fit(crowd, CONFIG.within)
+    women = torch.tensor([words["sex"] == "female" for words in crowd.attributes])
+    prior.looks.fit(prior.space.tokens(crowd.latents), women[:, None].long())
+
+    def share_of_women(**changes) -> float:
+        made = sample(prior.eval(), 24, SampleOptions(**{"prompt": "a person", "steps": 8} | changes)).latents
+        return float(prior.looks.seen(prior.space.tokens(made))[0][:, 1].round().mean())
+
+    assert 0.2 < share_of_women() < 0.8
+    assert 0.2 < share_of_women(prompt="a woman", guidance=1.0) < 0.8
+    assert share_of_women(prompt="a woman") > 0.9
+    assert share_of_women(prompt="a man") < 0.1
+    assert share_of_women(negative="a woman") < 0.1
+
+
 def test_without_a_word_that_is_known_anybody_is_sampled(stirred):
     def made(prompt: str | None) -> torch.Tensor:
         return sample(stirred, 1, SampleOptions(prompt=prompt, steps=4)).latents
@@ -142,4 +161,4 @@ def test_unknown_words_and_overlong_prompts_are_named(gaussian, caplog):
     named, nothing, long = caplog.messages
     assert "eine, alte; it is read without them" in named
     assert "ein, mann; so it may be anybody" in nothing
-    assert f"its first {MAX_WORDS} words count" in long
+    assert f"its first {MAX_WORDS} words only looks count" in long

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
+from headsup_cli.model.prompt_reading import PromptReader
 from headsup_cli.model.text_encoder import words_of
 from headsup_cli.template.arkit import ARKIT_NAMES
-from headsup_cli.training.captions import TOPICS, caption, expression_of, facts_of, vocabulary
+from headsup_cli.training.captions import TOPICS, caption, expression_of, facts_of, phrases_of_looks, vocabulary
 
 OLD_MAN = {
     "sex": "male", "grown": "yes", "years": "72", "age": "old", "build": "slim", "skin": "fair", "hair": "short",
@@ -52,6 +53,28 @@ def test_an_expression_is_always_said():
     synonyms = {word for phrase in TOPICS["expression"]["smiling"] for word in words_of(phrase.text)} - {"a", "who"}
     for _ in range(100):
         assert synonyms & set(words_of(caption(OLD_MAN | {"expression": "smiling"}, rng)))
+
+
+def test_what_is_said_in_any_wording_is_read_again():
+    topics = ("sex", "age", "build", "skin", "hair", "beard", "glasses", "headwear", "expression")
+    read, rng = PromptReader(phrases_of_looks(("sex", "grown", *TOPICS))), np.random.default_rng(0)
+    others = {topic: list(TOPICS[topic]) for topic in topics if topic != "sex"} | {"hair colour": ["blond", "white"]}
+    for _ in range(120):
+        facts = OLD_MAN | {topic: str(rng.choice(values)) for topic, values in others.items()} | {"years": ""}
+        facts["years"] = {"child": "8", "teenage": "15", "young": "30", "middle-aged": "45"}.get(facts["age"], "72")
+        mention = rng.choice(topics, 4, replace=False)
+        said = caption(facts, rng, mention=mention)
+        asked = read(said)
+        for topic in {*mention} | ({"expression"} if facts["expression"] != "neutral" else set()):
+            if (topic, facts[topic]) != ("glasses", "any"):  # a word for several, worn by nobody
+                assert facts[topic] in asked[topic], (said, asked)
+        assert asked.keys() <= {*mention, "grown", "expression", "hair colour"}, (said, asked)
+
+
+def test_a_colour_is_said_whatever_the_words_for_the_hair():
+    rng = np.random.default_rng(0)
+    said = [caption(OLD_MAN, rng, mention=("hair", "hair colour")) for _ in range(100)]
+    assert all("white" in words_of(text) for text in said)
 
 
 def test_the_vocabulary_holds_every_word_that_can_be_said():

@@ -86,6 +86,24 @@ def test_the_same_seed_gives_the_same_prior(encoded, tmp_path):
     assert (tmp_path / "a" / "model.safetensors").read_bytes() == (tmp_path / "b" / "model.safetensors").read_bytes()
 
 
+def test_a_prior_of_few_people_or_of_captures_without_attributes_can_be_trained(encoded, tmp_path):
+    weights, people = encoded
+    few = people[people.person < 4]
+    for name, latents in (("few", few), ("unknown", replace(people, attributes=({},) * len(people)))):
+        train((weights, latents), tmp_path / name, steps=3)
+        prior = load_prior(tmp_path / name / "model.safetensors", model_sha256=people.model_hash).prior
+        sample(prior, 1, SampleOptions(prompt="a smiling woman", negative="a beard", steps=2))
+
+
+def test_looks_that_are_seen_often_enough_can_be_led_to(encoded, tmp_path):
+    train(encoded, tmp_path, steps=3)
+    looks = load_prior(tmp_path / "model.safetensors", model_sha256=encoded[1].model_hash).prior.looks
+    assert (looks.names["sex"], looks.names["hair"]) == (("male", "female"), ("short",))
+    assert looks.names["eyes"], "is read, so that brown eyes are no brown skin"
+    sex = looks.seen(torch.randn(50, 2, 5))[list(looks.names).index("sex")]
+    assert sex.std() > 0.1
+
+
 def test_the_shipped_preset_is_valid(repository):
     from headsup_cli.config_files.yaml_config import load_yaml_config
 
