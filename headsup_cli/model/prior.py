@@ -11,13 +11,12 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float
 from pydantic import Field, NonNegativeInt, PositiveInt
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from headsup_cli.config_files.json_config import load_json_config
 from headsup_cli.config_files.schema import StrictModel
+from headsup_cli.config_files.weights_file import read_weights, restore_weights, write_weights
 from headsup_cli.errors import InputError
 from headsup_cli.model.config import LatentConfig
 from headsup_cli.model.latent_space import ComponentSpace, Likeness, PatchSpace, TokenKind
@@ -25,7 +24,6 @@ from headsup_cli.model.layers import silence
 from headsup_cli.model.looks import Looks
 from headsup_cli.model.prompt_reading import Phrases
 from headsup_cli.model.text_encoder import TextConfig, text_encoder
-from headsup_cli.runtime.atomic import atomic_write_bytes, atomic_write_text
 
 PRIOR_FILE = "prior.safetensors"
 _TIME_FREQUENCIES = 64
@@ -196,9 +194,7 @@ def save_prior(path: Path, prior: Prior, *, model_sha256: str, provenance: Mappi
         model_sha256=model_sha256,
         provenance=dict(provenance),
     )
-    atomic_write_text(path.with_suffix(".json"), file.model_dump_json(by_alias=True, indent=1) + "\n")
-    weights = {name: tensor.detach().cpu().half().contiguous() for name, tensor in prior.state_dict().items()}
-    atomic_write_bytes(path, save(weights))
+    write_weights(path, prior, file, torch.float16)
 
 
 def load_prior(path: Path, *, model_sha256: str, device: torch.device | str = "cpu") -> LoadedPrior:
@@ -229,17 +225,8 @@ def load_prior(path: Path, *, model_sha256: str, device: torch.device | str = "c
             expected=f"{model_sha256[:12]}, the weights that decode its samples",
             remedy="name the weights it was trained for with --checkpoint, or train a prior for these",
         )
-    try:
-        weights = {name: tensor.float() for name, tensor in load_file(path).items()}
-        prior = Prior(file.prior, file.latent, file.vocabulary, file.looks, known=len(weights["likeness.known"]))
-        prior.load_state_dict(weights)
-    except (OSError, SafetensorError, RuntimeError, KeyError) as error:
-        raise _damaged(path, f"unusable ({str(error).splitlines()[0]})") from error
-    broken = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
-    if broken:
-        raise _damaged(path, f"not finite in {broken[0]}")
+    weights = read_weights(path, remedy=_REMEDY)
+    known = len(weights["likeness.known"]) if "likeness.known" in weights else 0
+    prior = Prior(file.prior, file.latent, file.vocabulary, file.looks, known=known)
+    restore_weights(prior, path, weights, remedy=_REMEDY)
     return LoadedPrior(prior.to(device).eval(), file.provenance)
-
-
-def _damaged(path: Path, found: str) -> InputError:
-    return InputError(path, found=found, expected="the prior that its JSON describes", remedy="copy or train it again")
