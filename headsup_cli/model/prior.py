@@ -26,6 +26,7 @@ from headsup_cli.model.prompt_reading import Phrases
 from headsup_cli.model.text_encoder import TextConfig, text_encoder
 
 PRIOR_FILE = "prior.safetensors"
+_REMEDY = "copy the prior again, or train one with 'headsup train --stage prior'"
 _TIME_FREQUENCIES = 64
 
 

@@ -87,5 +87,5 @@ def test_a_poisoned_prior_is_refused(prior, tmp_path):
     with torch.no_grad():
         prior.network.outward.bias[0] = float("inf")
     save_prior(tmp_path / "p.safetensors", prior, model_sha256=HASH, provenance={})
-    with pytest.raises(InputError, match=r"not finite in network\.outward\.bias"):
+    with pytest.raises(InputError, match=r"network\.outward\.bias is not finite"):
         load_prior(tmp_path / "p.safetensors", model_sha256=HASH)
