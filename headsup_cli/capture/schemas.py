@@ -46,7 +46,8 @@ def _is_straight(K: list[list[float]]) -> list[list[float]]:
 
 def _is_rotation(R: list[list[float]]) -> list[list[float]]:
     matrix = np.array(R)
-    if np.abs(matrix @ matrix.T - np.eye(3)).max() > RIGID_TOLERANCE or np.linalg.det(matrix) < 0:
+    huge = np.abs(matrix).max() > 1 + RIGID_TOLERANCE  # whose squares may overflow
+    if huge or np.abs(matrix @ matrix.T - np.eye(3)).max() > RIGID_TOLERANCE or np.linalg.det(matrix) < 0:
         raise ValueError("a rotation: orthonormal rows and determinant +1")
     return R
 
