@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.ndimage import distance_transform_edt
 from torch import Tensor, nn
 
 from headsup_cli.template.template import Template
@@ -23,6 +22,8 @@ class UvAnchors(nn.Module):
     inside: Float[Tensor, "t 1"]
 
     def __init__(self, template: Template, resolution: int) -> None:
+        from scipy.ndimage import distance_transform_edt  # a third of a second that finished work need not spend
+
         super().__init__()
         self.resolution = resolution
         texels = sample_texels(template, resolution)
