@@ -31,17 +31,20 @@ from headsup_cli.cameras.camera import Cameras
 from headsup_cli.capture.capture import Capture
 from headsup_cli.capture.rigs.detection import read_rig_dump
 from headsup_cli.gaussians.gaussians import Gaussians
-from headsup_cli.gaussians.head import Head, is_head, read_head, write_head
+from headsup_cli.gaussians.head import Head, read_head, write_head
+from headsup_cli.gaussians.head_folder import is_head
 from headsup_cli.gaussians.spherical_harmonics import SH_C0
 from headsup_cli.inference.capture_views import capture_views
-from headsup_cli.inference.refine import RefineOptions, refine
+from headsup_cli.inference.options import RefineOptions
+from headsup_cli.inference.refine import refine
 from headsup_cli.jobs.rigging import ready_to_animate
 from headsup_cli.media.images import to_8bit, write_image
 from headsup_cli.metrics.image_quality import psnr
 from headsup_cli.model.checkpoint import Checkpoint, load_checkpoint
 from headsup_cli.model.expression import load_expression
 from headsup_cli.model.views import Views
-from headsup_cli.preprocessing.preprocess import PreprocessOptions, preprocess_rig
+from headsup_cli.preprocessing.options import PreprocessOptions
+from headsup_cli.preprocessing.preprocess import preprocess_rig
 from headsup_cli.rendering.render import render
 from headsup_cli.runtime.atomic import atomic_directory
 from headsup_cli.simulation.drawing.lens_view import ideal_camera

@@ -19,7 +19,8 @@ from headsup_cli.capture.rigs.detection import read_rig_dump
 from headsup_cli.preprocessing.landmarks.detection import NetworkDetector, RigView
 from headsup_cli.preprocessing.landmarks.head_pose import LandmarkPose, pose_from_landmarks
 from headsup_cli.preprocessing.landmarks.points import IBUG_COUNT, OUTER_EYE_CORNERS
-from headsup_cli.preprocessing.preprocess import PreprocessOptions, preprocess_rig
+from headsup_cli.preprocessing.options import PreprocessOptions
+from headsup_cli.preprocessing.preprocess import preprocess_rig
 from headsup_cli.simulation.training_sample import training_sample
 from headsup_cli.template.default import load_template
 

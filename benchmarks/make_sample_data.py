@@ -6,7 +6,8 @@ from pathlib import Path
 from headsup_cli.animation.clips import clip
 from headsup_cli.capture.capture import Encoding, write_capture
 from headsup_cli.capture.rigs.native import read_rig
-from headsup_cli.preprocessing.preprocess import PreprocessOptions, preprocess_rig
+from headsup_cli.preprocessing.options import PreprocessOptions
+from headsup_cli.preprocessing.preprocess import preprocess_rig
 from headsup_cli.runtime.atomic import atomic_directory, atomic_write_text
 from headsup_cli.simulation.rig.faults import Faults
 from headsup_cli.simulation.subject import NEUTRAL, SimulationOptions, simulate_subject, write_subject

@@ -26,8 +26,9 @@ from headsup_cli.capture.rigs import native
 from headsup_cli.capture.rigs.detection import read_rig_dump
 from headsup_cli.media.opencv import cv2
 from headsup_cli.preprocessing.capture_folder import PreprocessJob
+from headsup_cli.preprocessing.options import PreprocessOptions
 from headsup_cli.preprocessing.parallel import in_threads
-from headsup_cli.preprocessing.preprocess import Preprocessing, PreprocessOptions, usable_threads
+from headsup_cli.preprocessing.preprocess import Preprocessing, usable_threads
 from headsup_cli.preprocessing.undistort import undistorted_view
 
 

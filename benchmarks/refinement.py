@@ -33,11 +33,13 @@ from headsup_cli.evaluation.heldout import Reference, heldout_view, load_referen
 from headsup_cli.gaussians.gaussians import Gaussians  # noqa: E402
 from headsup_cli.gaussians.uv_maps import GaussianMaps, bind, template_maps, texel_anchors  # noqa: E402
 from headsup_cli.inference.capture_views import capture_views  # noqa: E402
-from headsup_cli.inference.refine import RefineOptions, refine  # noqa: E402
+from headsup_cli.inference.options import RefineOptions  # noqa: E402
+from headsup_cli.inference.refine import refine  # noqa: E402
 from headsup_cli.metrics.image_quality import psnr  # noqa: E402
 from headsup_cli.model.checkpoint import load_checkpoint  # noqa: E402
 from headsup_cli.model.views import Views  # noqa: E402
-from headsup_cli.preprocessing.preprocess import PreprocessOptions, preprocess_rig  # noqa: E402
+from headsup_cli.preprocessing.options import PreprocessOptions  # noqa: E402
+from headsup_cli.preprocessing.preprocess import preprocess_rig  # noqa: E402
 from headsup_cli.rendering.render import render, warm_up  # noqa: E402
 from headsup_cli.template.default import load_template  # noqa: E402
 from headsup_cli.template.template import Template  # noqa: E402

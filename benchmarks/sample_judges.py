@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from headsup_cli.jobs.latents import make_latents, portraits_of_simulated, simulated_facts
-from headsup_cli.model.checkpoint import DEFAULT_CHECKPOINT
+from headsup_cli.model.config import DEFAULT_CHECKPOINT
 from headsup_cli.model.latent_set import LatentSet, save_latents
 from headsup_cli.template.default import load_template
 from headsup_cli.training.captions import Facts, facts_of

@@ -25,7 +25,8 @@ from headsup_cli.evaluation.sample_report import latent_report
 from headsup_cli.gaussians.uv_maps import bind, texel_anchors
 from headsup_cli.inference.sampling import SampleOptions, sample
 from headsup_cli.media.images import write_image
-from headsup_cli.model.checkpoint import DEFAULT_CHECKPOINT, latent_fingerprint, load_checkpoint
+from headsup_cli.model.checkpoint import latent_fingerprint, load_checkpoint
+from headsup_cli.model.config import DEFAULT_CHECKPOINT
 from headsup_cli.model.latent_set import LatentSet, load_latents
 from headsup_cli.model.prior import PRIOR_FILE, Prior, load_prior
 from headsup_cli.rendering.sequences import render_frames

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import torch
 
-from headsup_cli.model.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint, save_checkpoint
+from headsup_cli.model.checkpoint import load_checkpoint, save_checkpoint
+from headsup_cli.model.config import DEFAULT_CHECKPOINT
 from headsup_cli.template.default import load_template
 from headsup_cli.training.loop import CHECKPOINT_FILE
 

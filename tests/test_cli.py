@@ -221,10 +221,10 @@ def test_doctor_tells_a_gpu_without_kernels_from_one_that_will_build_them(monkey
 
 
 def test_doctor_tells_a_template_still_to_be_built_and_missing_weights(monkeypatch, tmp_path):
-    from headsup_cli.model import checkpoint
+    from headsup_cli.model import config
 
     monkeypatch.delenv("HEADSUP_TEMPLATE", raising=False)
     monkeypatch.setenv("HEADSUP_CACHE_DIR", str(tmp_path))
     assert doctor._template().status == "note"
-    monkeypatch.setattr(checkpoint, "DEFAULT_CHECKPOINT", tmp_path / "small.safetensors")
+    monkeypatch.setattr(config, "DEFAULT_CHECKPOINT", tmp_path / "small.safetensors")
     assert doctor._weights().status == "failed"

@@ -11,7 +11,8 @@ from headsup_cli.animation.registration import MouthMarks
 from headsup_cli.animation.rig import Rig
 from headsup_cli.errors import InputError
 from headsup_cli.gaussians.head import Head
-from headsup_cli.model.checkpoint import DEFAULT_CHECKPOINT, latent_fingerprint, load_checkpoint
+from headsup_cli.model.checkpoint import latent_fingerprint, load_checkpoint
+from headsup_cli.model.config import DEFAULT_CHECKPOINT
 from headsup_cli.model.expression import DEFAULT_EXPRESSION, load_expression
 from headsup_cli.template.template import Template
 

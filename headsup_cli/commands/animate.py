@@ -109,7 +109,7 @@ def animate(
     from headsup_cli.animation.drivers.detection import read_curves
     from headsup_cli.animation.outputs import VideoOptions
     from headsup_cli.batch.subjects import check_outcomes, expand_subjects, run_subjects
-    from headsup_cli.gaussians.head import is_head
+    from headsup_cli.gaussians.head_folder import is_head
     from headsup_cli.jobs.animation import AnimateJob
     from headsup_cli.runtime.device import resolve_device
 

@@ -165,7 +165,7 @@ def _ffmpeg() -> Finding:
 def _weights() -> Finding:
     from safetensors import safe_open
 
-    from headsup_cli.model.checkpoint import DEFAULT_CHECKPOINT
+    from headsup_cli.model.config import DEFAULT_CHECKPOINT
 
     if not DEFAULT_CHECKPOINT.is_file():
         return Finding("failed", f"{DEFAULT_CHECKPOINT} is missing", "reinstall headsup")

@@ -151,8 +151,7 @@ def evaluate(
     from headsup_cli.capture.rigs.detection import is_rig_dump, read_rig_dump
     from headsup_cli.evaluation.conclusion import conclude
     from headsup_cli.evaluation.results import read_metrics
-    from headsup_cli.inference.reconstruct import ReconstructOptions
-    from headsup_cli.inference.refine import RefineOptions
+    from headsup_cli.inference.options import ReconstructOptions, RefineOptions
     from headsup_cli.jobs.evaluation import EvaluateJob, EvaluateOptions
     from headsup_cli.metrics.lpips import find_lpips_weights
     from headsup_cli.runtime.device import resolve_device

@@ -67,7 +67,7 @@ def export(
     """
     from headsup_cli.batch.subjects import check_outcomes, expand_subjects, run_subjects
     from headsup_cli.capture.capture import is_capture
-    from headsup_cli.gaussians.head import is_head
+    from headsup_cli.gaussians.head_folder import is_head
     from headsup_cli.inference.head_export import Placement
     from headsup_cli.jobs.exporting import ExportJob
 

@@ -86,7 +86,7 @@ def preprocess(
     from headsup_cli.capture.capture import Encoding
     from headsup_cli.capture.rigs.detection import is_rig_dump, read_rig_dump
     from headsup_cli.preprocessing.capture_folder import PreprocessJob
-    from headsup_cli.preprocessing.preprocess import PreprocessOptions
+    from headsup_cli.preprocessing.options import PreprocessOptions
 
     paths = expand_subjects(rigs, is_rig_dump)
     options = PreprocessOptions(

@@ -27,7 +27,7 @@ from headsup_cli.commands.values import parse_effort
 
 if TYPE_CHECKING:
     from headsup_cli.batch.subjects import SubjectOutcome
-    from headsup_cli.inference.refine import RefineOptions
+    from headsup_cli.inference.options import RefineOptions
 
 
 def reconstruct(
@@ -94,7 +94,7 @@ def reconstruct(
     from headsup_cli.batch.subjects import check_outcomes, expand_subjects, run_subjects
     from headsup_cli.capture.capture import is_capture
     from headsup_cli.capture.rigs.detection import is_rig_dump, read_rig_dump
-    from headsup_cli.inference.reconstruct import ReconstructOptions
+    from headsup_cli.inference.options import ReconstructOptions
     from headsup_cli.jobs.reconstruction import ReconstructJob
     from headsup_cli.runtime.device import resolve_device
 
@@ -108,6 +108,8 @@ def reconstruct(
         refine=_refine_options(refine, refine_cameras, resolution),
         seed=seed,
     )
+    if device not in ("auto", "cpu"):
+        resolve_device(device)  # told before the work if there is none; importing torch for it takes seconds
     paths = expand_subjects(subjects, lambda folder: is_capture(folder) or is_rig_dump(folder))
     job = ReconstructJob(
         output,
@@ -115,7 +117,7 @@ def reconstruct(
         size,
         orbit,
         checkpoint,
-        str(resolve_device(device)),
+        device,
         template,
         read=partial(read_rig_dump, importer=format, distortion=distortion),
         frames="every" if every else "one",
@@ -140,7 +142,7 @@ def _row(outcome: SubjectOutcome, place: Callable[[Path], Path]) -> tuple[str, s
 
 def _refine_options(effort: Any, cameras: bool, resolution: int | None) -> RefineOptions | None:
     """What --refine, --refine-cameras and --uv say together."""
-    from headsup_cli.inference.refine import RefineOptions
+    from headsup_cli.inference.options import RefineOptions
 
     if effort is not None:
         wanted = RefineOptions(seconds=effort.seconds, steps=effort.steps, cameras=cameras)

@@ -99,7 +99,7 @@ def render(
         headsup render heads/anna --cameras heldout/calibration.json -o stills
     """
     from headsup_cli.batch.subjects import check_outcomes, expand_subjects, run_subjects
-    from headsup_cli.gaussians.head import is_head
+    from headsup_cli.gaussians.head_folder import is_head
     from headsup_cli.inference.pictures import Look
     from headsup_cli.jobs.rendering import RenderJob, Shot
     from headsup_cli.runtime.device import resolve_device

@@ -15,10 +15,11 @@ from headsup_cli.cameras.trajectories import orbit
 from headsup_cli.config_files.schema import StrictModel
 from headsup_cli.errors import InputError
 from headsup_cli.evaluation.latent_distribution import density_and_coverage, frechet_distance, nearest_distances
-from headsup_cli.gaussians.head import Head, is_head, read_head
+from headsup_cli.gaussians.head import Head, read_head
+from headsup_cli.gaussians.head_folder import is_head
 from headsup_cli.gaussians.uv_maps import GaussianMaps, TexelAnchors, bind, texel_anchors
-from headsup_cli.model.checkpoint import DEFAULT_CHECKPOINT, latent_fingerprint, load_checkpoint
-from headsup_cli.model.config import LatentConfig
+from headsup_cli.model.checkpoint import latent_fingerprint, load_checkpoint
+from headsup_cli.model.config import DEFAULT_CHECKPOINT, LatentConfig
 from headsup_cli.model.latent_set import LatentSet, load_latents
 from headsup_cli.model.latent_space import Likeness, principal_directions
 from headsup_cli.rendering.render import render

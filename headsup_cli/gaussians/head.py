@@ -5,29 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float64
-from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from headsup_cli.config_files.json_config import load_json_config
-from headsup_cli.config_files.schema import StrictModel
 from headsup_cli.errors import InputError
 from headsup_cli.gaussians.gaussians import Gaussians
+from headsup_cli.gaussians.head_folder import (
+    HEAD_FILE,
+    MAPS_FILE,
+    PLY_FILE,
+    HeadFile,
+    is_head,
+    read_head_file,
+)
 from headsup_cli.gaussians.ply import read_ply, write_ply
 from headsup_cli.gaussians.uv_maps import GaussianMaps, bind, texel_anchors
 from headsup_cli.runtime.atomic import atomic_write_bytes, atomic_write_text
 from headsup_cli.template.template import Template
-
-HEAD_FILE = "head.json"
-MAPS_FILE = "head.safetensors"
-PLY_FILE = "gaussians.ply"
-MAX_RESOLUTION = 2048
 
 
 @dataclass(frozen=True)
@@ -59,25 +59,6 @@ class Head:
         return bind(self.maps, texel_anchors(template, self.maps.resolution))
 
 
-class _HeadFile(StrictModel, populate_by_name=True):
-    """`head.json`."""
-
-    schema_: Literal["headsup-head/1"] = Field(alias="schema")
-    subject: str
-    template: str
-    template_sha256: str
-    resolution: int = Field(gt=0, le=MAX_RESOLUTION)
-    rig_from_head: list[list[float]] = Field(min_length=4, max_length=4)
-    maps: Literal["head.safetensors"] = "head.safetensors"
-    ply: Literal["gaussians.ply"] = "gaussians.ply"
-    provenance: dict[str, Any]
-
-
-def is_head(folder: Path) -> bool:
-    """Whether `folder` holds a head."""
-    return (folder / HEAD_FILE).is_file()
-
-
 def write_head(head: Head, folder: Path, template: Template) -> None:
     """Write a head into an existing folder; `head.json` comes last, so its presence says that the rest is there.
 
@@ -88,7 +69,7 @@ def write_head(head: Head, folder: Path, template: Template) -> None:
     tensors = head.maps.tensors() | ({} if head.latent is None else {"latent": head.latent})
     stored = {name: tensor.detach().float().cpu().contiguous() for name, tensor in tensors.items()}
     atomic_write_bytes(folder / MAPS_FILE, save(stored))  # safetensors' own writer makes files that others cannot read
-    file = _HeadFile(
+    file = HeadFile(
         schema_="headsup-head/1",
         subject=head.subject,
         template=head.template,
@@ -106,7 +87,7 @@ def read_head(folder: Path) -> Head:
     Raises:
         InputError: The folder holds no head, or one whose files are damaged or do not fit each other.
     """
-    file = _read_file(folder)
+    file = read_head_file(folder)
     path = folder / MAPS_FILE
     try:
         tensors = load_file(path)
@@ -127,30 +108,9 @@ def read_head(folder: Path) -> Head:
     )
 
 
-def read_provenance(folder: Path) -> dict[str, Any]:
-    """What a head says of its making, without reading its maps.
-
-    Raises:
-        InputError: The folder holds no head, or its `head.json` is damaged.
-    """
-    return _read_file(folder).provenance
-
-
 def read_gaussians(source: Path, template: Template) -> Gaussians:
     """The Gaussians of a head folder or of any 3DGS PLY, y up."""
     return read_head(source).gaussians(template) if is_head(source) else read_ply(source)
-
-
-def _read_file(folder: Path) -> _HeadFile:
-    path = folder / HEAD_FILE
-    if not path.is_file():
-        raise InputError(
-            folder,
-            found=f"without {HEAD_FILE}",
-            expected="a head",
-            remedy="give a folder that headsup reconstruct made",
-        )
-    return load_json_config(path, _HeadFile)
 
 
 def _check_maps(path: Path, tensors: dict[str, Tensor], resolution: int) -> None:

@@ -18,27 +18,18 @@ from headsup_cli.gaussians.gaussians import Gaussians, concatenate
 from headsup_cli.gaussians.head import Head, write_head
 from headsup_cli.gaussians.uv_maps import GaussianMaps, bind, texel_anchors
 from headsup_cli.inference.capture_views import capture_views
-from headsup_cli.inference.refine import RefineOptions, RefineResult, refine
+from headsup_cli.inference.options import ReconstructOptions, RefineOptions
+from headsup_cli.inference.refine import RefineResult, refine
 from headsup_cli.metrics.image_quality import psnr
 from headsup_cli.model.checkpoint import Checkpoint
 from headsup_cli.model.views import Views
 from headsup_cli.rendering.render import render
+from headsup_cli.runtime.memory import keep_freed_memory
 from headsup_cli.runtime.progress import StageTimes
 from headsup_cli.template.template import Template
 
 REPORT_FILE = "report.json"
 REPORT_SIZE_PX = 500  # longer side of the pictures that the report's figures are taken on
-
-
-@dataclass(frozen=True)
-class ReconstructOptions:
-    """What to reconstruct and how hard to try."""
-
-    frame: str | None = None  # the capture's first by default, which is its most neutral one
-    views: int | None = None
-    resolution: int | None = None  # UV texels along one side without refinement; the model's own by default
-    refine: RefineOptions | None = None
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -133,6 +124,7 @@ class _Made:
 
 
 def _predicted(checkpoint: Checkpoint, views: Views, device: torch.device | str) -> _Prediction:
+    keep_freed_memory()
     with torch.no_grad():  # and not in inference mode: feedback asks for slopes on the way
         prediction = checkpoint.model(views.at_least(checkpoint.model.config.encoder.image_size_px).to(device))
 

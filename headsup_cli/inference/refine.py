@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -12,8 +12,9 @@ from torch import Tensor
 
 from headsup_cli.gaussians.gaussians import Gaussians, concatenate
 from headsup_cli.gaussians.uv_maps import GaussianMaps, texel_anchors
+from headsup_cli.inference.options import RefineOptions
 from headsup_cli.inference.refine_cameras import CameraCorrections, CameraVariables
-from headsup_cli.inference.refine_priors import PriorLoss, RefinePriors, visibility
+from headsup_cli.inference.refine_priors import PriorLoss, visibility
 from headsup_cli.inference.refine_variables import RefineVariables
 from headsup_cli.model.views import Views
 from headsup_cli.rendering.render import render
@@ -26,21 +27,6 @@ PRIOR_EVERY = 4  # steps: the priors change slowly and cost as much as drawing a
 ALPHA_WEIGHT = 0.5
 CHECKS = 10  # looks at the withheld view, evenly spread
 PATIENCE = 6  # checks without a gain that end the work; rates fall until the end, and most is gained there
-
-
-@dataclass(frozen=True)
-class RefineOptions:
-    """How long, how fine and how stiff."""
-
-    seconds: float | None = None  # stop after this time ...
-    steps: int | None = None  # ... or after so many steps; one of the two is given
-    resolution: int = 256  # UV texels along one side
-    image_size_px: int = 500  # longer side of the pictures compared
-    views_per_step: int = 2
-    cameras: bool = False  # correct their poses too
-    withhold_from: int = 24  # views: of so many one is kept aside to judge by; of 16 it costs 1.7 dB on new views (lps)
-    priors: RefinePriors = field(default_factory=RefinePriors)
-    seed: int = 0
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -11,22 +9,12 @@ from torch import Tensor
 from headsup_cli.cameras.camera import Cameras
 from headsup_cli.gaussians.gaussians import Gaussians
 from headsup_cli.gaussians.uv_maps import TexelAnchors
+from headsup_cli.inference.options import RefinePriors
 from headsup_cli.inference.refine_variables import RefineVariables
 from headsup_cli.rendering.render import render
 
 _REFERENCE_TEXELS = 256  # the resolution that the weights are stated for
 _WELL_SEEN = 0.3  # of a texel's area, face on
-
-
-@dataclass(frozen=True)
-class RefinePriors:
-    """Weights of means over all texels."""
-
-    bending: float = 200.0  # squared metres between a texel's displacement and the mean of its neighbours'
-    colour_tv: float = 2e-3  # differences between the changes of colour of neighbours
-    scale: float = 1e-3  # squared change of log scale
-    directional: float = 1e-3  # squared directional colour
-    unseen: float = 0.4  # squared change of colour, opacity and log scale where no picture shows the texel
 
 
 class PriorLoss:

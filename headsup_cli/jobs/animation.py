@@ -13,7 +13,7 @@ from headsup_cli.gaussians.head import read_head
 from headsup_cli.jobs.head_source import source_hash, source_name
 from headsup_cli.jobs.receipts import fingerprint, is_current, write_receipt
 from headsup_cli.jobs.rigging import ready_to_animate
-from headsup_cli.model.checkpoint import DEFAULT_CHECKPOINT
+from headsup_cli.model.config import DEFAULT_CHECKPOINT
 from headsup_cli.model.expression import DEFAULT_EXPRESSION
 from headsup_cli.runtime.hashing import sha256_of
 from headsup_cli.template.default import load_template

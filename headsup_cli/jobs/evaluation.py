@@ -22,14 +22,17 @@ from headsup_cli.evaluation.results import SubjectScores, read_scores, write_sco
 from headsup_cli.evaluation.scoring import score_view
 from headsup_cli.gaussians.head import Head, read_head
 from headsup_cli.inference.capture_views import capture_views
-from headsup_cli.inference.reconstruct import ReconstructOptions, reconstruct
+from headsup_cli.inference.options import ReconstructOptions
+from headsup_cli.inference.reconstruct import reconstruct
 from headsup_cli.jobs.head_source import source_hash
 from headsup_cli.jobs.receipts import fingerprint
 from headsup_cli.metrics.lpips import Lpips, load_lpips
-from headsup_cli.model.checkpoint import DEFAULT_CHECKPOINT, Checkpoint, load_checkpoint
+from headsup_cli.model.checkpoint import Checkpoint, load_checkpoint
+from headsup_cli.model.config import DEFAULT_CHECKPOINT
 from headsup_cli.preprocessing.frames import FrameReader
 from headsup_cli.preprocessing.inventory import digest, take_inventory
-from headsup_cli.preprocessing.preprocess import PreprocessOptions, preprocess_rig, usable_threads
+from headsup_cli.preprocessing.options import PreprocessOptions
+from headsup_cli.preprocessing.preprocess import preprocess_rig, usable_threads
 from headsup_cli.runtime.atomic import atomic_directory
 from headsup_cli.runtime.hashing import sha256_of
 from headsup_cli.template.default import load_template

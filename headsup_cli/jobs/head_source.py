@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from headsup_cli.gaussians.gaussians import Gaussians
-from headsup_cli.gaussians.head import HEAD_FILE, MAPS_FILE, is_head, read_head
+from headsup_cli.gaussians.head import read_head
+from headsup_cli.gaussians.head_folder import HEAD_FILE, MAPS_FILE, is_head
 from headsup_cli.gaussians.ply import read_ply, turn_over
 from headsup_cli.runtime.hashing import sha256_of
 from headsup_cli.template.template import Template

@@ -12,7 +12,8 @@ import torch
 from headsup_cli.cameras.camera import Cameras
 from headsup_cli.capture.capture import Capture, read_capture
 from headsup_cli.inference.capture_views import capture_views
-from headsup_cli.model.checkpoint import DEFAULT_CHECKPOINT, latent_fingerprint, load_checkpoint
+from headsup_cli.model.checkpoint import latent_fingerprint, load_checkpoint
+from headsup_cli.model.config import DEFAULT_CHECKPOINT
 from headsup_cli.model.views import Views
 from headsup_cli.runtime.progress import progress
 from headsup_cli.simulation.attributes import attributes

@@ -9,24 +9,26 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from headsup_cli import __version__
 from headsup_cli.capture.capture import Capture, is_capture, read_capture
 from headsup_cli.capture.rig_dump import RigDump
 from headsup_cli.capture.rigs.detection import read_rig_dump
 from headsup_cli.errors import InputError
-from headsup_cli.gaussians.head import is_head, read_provenance
-from headsup_cli.inference.pictures import write_orbit
-from headsup_cli.inference.reconstruct import ReconstructOptions, reconstruct, write_reconstruction
-from headsup_cli.model.checkpoint import DEFAULT_CHECKPOINT, Checkpoint, load_checkpoint
+from headsup_cli.gaussians.head_folder import is_head, read_provenance
+from headsup_cli.inference.options import ReconstructOptions
+from headsup_cli.model.config import DEFAULT_CHECKPOINT
 from headsup_cli.preprocessing.inventory import digest, take_inventory
-from headsup_cli.preprocessing.preprocess import PreprocessOptions, preprocess_rig
+from headsup_cli.preprocessing.options import PreprocessOptions
 from headsup_cli.runtime.atomic import atomic_directory
 from headsup_cli.runtime.hashing import sha256_of
 from headsup_cli.runtime.progress import StageTimes
 from headsup_cli.template.default import load_template
 from headsup_cli.template.template import Template
+
+if TYPE_CHECKING:
+    from headsup_cli.model.checkpoint import Checkpoint
 
 ORBIT_FILE = "orbit.mp4"
 _ORBIT_SIZE_PX = 512
@@ -35,6 +37,8 @@ _ORBIT_SIZE_PX = 512
 @dataclass
 class ReconstructJob:
     """Makes heads of captures and rig dumps; model and template are loaded once, when they are first needed.
+
+    What works is imported then too, so that finished work is told without the seconds that torch takes to start.
 
     The head of one frame is the folder `<output>/<subject>`; with every frame, the heads are
     `<output>/<subject>/<frame>`.
@@ -45,7 +49,7 @@ class ReconstructJob:
     size: int  # longer side of the working pictures of rig dumps, pixels
     orbit: bool
     checkpoint: Path | None
-    device: str
+    device: str  # as `resolve_device` has it
     template_folder: Path | None
     read: Callable[[Path], RigDump] = read_rig_dump
     frames: Literal["one", "every"] = "one"  # the options' frame, or every frame of the subject
@@ -77,23 +81,28 @@ class ReconstructJob:
         """A subject's capture, prepared now if it comes as a rig dump."""
         if is_capture(subject):
             return read_capture(subject)
+        from headsup_cli.preprocessing.preprocess import preprocess_rig
+
         return preprocess_rig(self.read(subject), self._preparation(), self._surface(), times=times)
 
     def _make(self, subject: Path, capture: Capture, frame: str | None, times: StageTimes) -> None:
+        from headsup_cli.inference.pictures import write_orbit
+        from headsup_cli.inference.reconstruct import reconstruct, write_reconstruction
+
         surface = self._surface()
         result = reconstruct(
             capture,
             self._weights(),
             surface,
             replace(self.options, frame=frame),
-            device=self.device,
+            device=self._resolved_device(),
             times=replace(times, seconds=dict(times.seconds)),
             made_from=self._key(subject, frame),
         )
         with atomic_directory(self._head_folder(subject, frame)) as unfinished:
             write_reconstruction(result, unfinished, surface)
             if self.orbit:
-                turning = result.gaussians.to(self.device)
+                turning = result.gaussians.to(self._resolved_device())
                 write_orbit(turning, unfinished / ORBIT_FILE, width=_ORBIT_SIZE_PX, height=_ORBIT_SIZE_PX)
 
     def _head_folder(self, subject: Path, frame: str | None) -> Path:
@@ -165,9 +174,16 @@ class ReconstructJob:
             self._template = load_template(self.template_folder)
         return self._template
 
+    def _resolved_device(self) -> str:
+        from headsup_cli.runtime.device import resolve_device
+
+        return str(resolve_device(self.device))
+
     def _weights(self) -> Checkpoint:
+        from headsup_cli.model.checkpoint import load_checkpoint
+
         if self._model is None:
-            self._model = load_checkpoint(self.checkpoint, self._surface(), self.device)
+            self._model = load_checkpoint(self.checkpoint, self._surface(), self._resolved_device())
         return self._model
 
 

@@ -10,7 +10,8 @@ from typing import Any
 from headsup_cli.errors import InputError
 from headsup_cli.inference.sampled_heads import Sampler, head_latent
 from headsup_cli.inference.sampling import SampleOptions, Samples, between, sample, tell_unread_words, vary
-from headsup_cli.model.checkpoint import DEFAULT_CHECKPOINT, latent_fingerprint, load_checkpoint
+from headsup_cli.model.checkpoint import latent_fingerprint, load_checkpoint
+from headsup_cli.model.config import DEFAULT_CHECKPOINT
 from headsup_cli.model.prior import PRIOR_FILE, load_prior
 from headsup_cli.runtime.device import resolve_device
 from headsup_cli.runtime.progress import StageTimes

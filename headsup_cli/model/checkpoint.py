@@ -15,13 +15,12 @@ from headsup_cli.config_files.json_config import load_json_config
 from headsup_cli.config_files.schema import StrictModel
 from headsup_cli.config_files.weights_file import read_weights, restore_weights, write_weights
 from headsup_cli.errors import InputError, MissingDependencyError
-from headsup_cli.model.config import ModelConfig
+from headsup_cli.model.config import DEFAULT_CHECKPOINT, ModelConfig
 from headsup_cli.model.head_model import HeadModel
 from headsup_cli.template.template import Template
 
 _REMEDY = "copy the checkpoint again, or take an earlier one"
 _LATENT_PARTS = ("encoder.", "fusion.", "bottleneck.", "decoder.")
-DEFAULT_CHECKPOINT = Path(__file__).parent / "weights" / "small.safetensors"
 
 
 @dataclass(frozen=True)

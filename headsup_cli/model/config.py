@@ -1,11 +1,13 @@
 """Everything that decides the shape of a model's weights."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, PositiveInt
 
 from headsup_cli.config_files.schema import StrictModel
 
+DEFAULT_CHECKPOINT = Path(__file__).parent / "weights" / "small.safetensors"  # the weights that ship
 AttentionKind = Literal["projected", "global"]
 
 

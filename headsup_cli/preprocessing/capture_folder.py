@@ -22,8 +22,9 @@ from headsup_cli.capture.rigs.detection import read_rig_dump
 from headsup_cli.capture.schemas import ProvenanceEntry
 from headsup_cli.errors import InputError
 from headsup_cli.preprocessing.inventory import digest, take_inventory, with_left_out
+from headsup_cli.preprocessing.options import PreprocessOptions
 from headsup_cli.preprocessing.parallel import in_threads
-from headsup_cli.preprocessing.preprocess import Preprocessing, PreprocessOptions
+from headsup_cli.preprocessing.preprocess import Preprocessing
 from headsup_cli.preprocessing.qa_page import QA_FILE, qa_page
 from headsup_cli.runtime.atomic import atomic_directory, atomic_write_text
 from headsup_cli.runtime.progress import StageTimes, progress

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from jaxtyping import UInt8
@@ -16,11 +15,11 @@ from headsup_cli.media.pictures import read_mask_picture, read_picture
 from headsup_cli.preprocessing.automatic_masks import MaskedView, automatic_masks
 from headsup_cli.preprocessing.masks import mask_from_plate
 from headsup_cli.preprocessing.matting_model import MattingModel, load_matting_model
+from headsup_cli.preprocessing.options import MaskSource
 from headsup_cli.preprocessing.parallel import in_threads
 from headsup_cli.preprocessing.undistort import Undistorter, undistorted_view
 
 MIN_VIEWS = 1  # that a frame must keep once views that cannot be used are left out
-MaskSource = Literal["auto", "given", "plates", "rembg", "none"]
 _MAX_KEPT_PX = 300e6  # of undistortion tables (6 bytes each) and clean plates (3) kept between frames
 _EMPTY_SHARE, _FULL_SHARE = 0.002, 0.98  # of a picture: masks beyond are no subject's
 

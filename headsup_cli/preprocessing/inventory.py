@@ -6,17 +6,14 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from headsup_cli import __version__
 from headsup_cli.capture.rig_dump import RigDump
 from headsup_cli.capture.schemas import ProvenanceEntry
+from headsup_cli.preprocessing.options import PreprocessOptions
 from headsup_cli.preprocessing.parallel import in_threads
 from headsup_cli.runtime.hashing import sha256_of
 from headsup_cli.template.template import Template
-
-if TYPE_CHECKING:
-    from headsup_cli.preprocessing.preprocess import PreprocessOptions
 
 _HASH_THREADS = 4
 

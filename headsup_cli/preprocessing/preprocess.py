@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -17,7 +15,7 @@ from headsup_cli.capture.schemas import HeadFrameEntry, ProvenanceEntry
 from headsup_cli.errors import InputError
 from headsup_cli.preprocessing.colour_match import ColourView, apply_gain, match_colours
 from headsup_cli.preprocessing.crop import Box, around, extent
-from headsup_cli.preprocessing.frames import MIN_VIEWS, FrameReader, MaskSource, StraightView
+from headsup_cli.preprocessing.frames import MIN_VIEWS, FrameReader, StraightView
 from headsup_cli.preprocessing.head_frame import (
     HeadFrame,
     find_head_frame,
@@ -27,30 +25,19 @@ from headsup_cli.preprocessing.head_frame import (
 from headsup_cli.preprocessing.inventory import take_inventory, with_left_out
 from headsup_cli.preprocessing.landmarks.detection import LandmarkDetector, NetworkDetector, RigView
 from headsup_cli.preprocessing.landmarks.task_file import MediaPipeDetector
+from headsup_cli.preprocessing.options import PreprocessOptions
 from headsup_cli.preprocessing.parallel import in_threads
 from headsup_cli.preprocessing.silhouette_fit import HeadMesh, Silhouettes, head_mesh, silhouettes
 from headsup_cli.preprocessing.undistort import Pinhole, resize
 from headsup_cli.runtime.progress import StageTimes, progress
 from headsup_cli.template.template import Template
 
-__all__ = ["MIN_VIEWS", "PreprocessOptions", "Preprocessing", "preprocess_rig"]
+__all__ = ["MIN_VIEWS", "Preprocessing", "preprocess_rig"]
 
 _FIT_SIZE_PX = 300  # longer side of the masks that the head frame is found from
 _MAX_THREADS = 16  # pictures worked on at a time, each of which takes memory
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class PreprocessOptions:
-    """How captures are made."""
-
-    size: int = 1000  # longer side of the working pictures, pixels; smaller originals keep their size
-    crop: Literal["none", "subject"] = "none"
-    frames: tuple[str, ...] | Literal["all", "neutral"] = "all"  # names, or every frame, or the most neutral one
-    masks: MaskSource = "auto"
-    colour: Literal["match", "none"] = "match"
-    landmarks: Path | None = None  # a MediaPipe .task file in place of our own network
 
 
 def preprocess_rig(

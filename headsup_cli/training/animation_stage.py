@@ -17,7 +17,8 @@ from headsup_cli.config_files.schema import StrictModel
 from headsup_cli.errors import InputError
 from headsup_cli.gaussians.spherical_harmonics import SH_C0
 from headsup_cli.gaussians.uv_maps import GaussianMaps
-from headsup_cli.model.checkpoint import DEFAULT_CHECKPOINT, latent_fingerprint, load_checkpoint
+from headsup_cli.model.checkpoint import latent_fingerprint, load_checkpoint
+from headsup_cli.model.config import DEFAULT_CHECKPOINT
 from headsup_cli.model.expression import Expression, ExpressionConfig, ExpressionTransformer, save_expression
 from headsup_cli.model.head_model import HeadModel
 from headsup_cli.model.latent_set import LatentSet

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from headsup_cli.config_files.schema import StrictModel
 from headsup_cli.errors import InputError
-from headsup_cli.model.checkpoint import DEFAULT_CHECKPOINT, latent_fingerprint
-from headsup_cli.model.config import LatentConfig
+from headsup_cli.model.checkpoint import latent_fingerprint
+from headsup_cli.model.config import DEFAULT_CHECKPOINT, LatentConfig
 from headsup_cli.model.latent_set import LatentSet
 from headsup_cli.model.prior import Prior, PriorConfig, save_prior
 from headsup_cli.runtime.provenance import record_provenance

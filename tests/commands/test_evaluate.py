@@ -15,7 +15,7 @@ from headsup_cli.capture.capture import read_capture
 from headsup_cli.capture.rigs.native import read_rig, write_calibration, write_rig_frame
 from headsup_cli.config_files.schema import StrictModel
 from headsup_cli.evaluation import sample_report
-from headsup_cli.inference.reconstruct import ReconstructOptions
+from headsup_cli.inference.options import ReconstructOptions
 from headsup_cli.jobs.evaluation import EvaluateJob, EvaluateOptions
 from headsup_cli.media.images import read_image
 

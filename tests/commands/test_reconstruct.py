@@ -48,6 +48,21 @@ def test_it_leaves_a_head_a_report_and_a_video(heads):
     assert json.loads((heads / "manifest.jsonl").read_text())["status"] == "done"
 
 
+def test_finished_heads_are_told_without_loading_torch(heads, sample, run_python):
+    arguments = ["reconstruct", str(sample), "-o", str(heads), "--orbit", "--refine", "60steps", "--quiet"]
+    code = f"""
+import sys
+from headsup_cli.app import run
+assert run({arguments!r}) == 0
+print(sorted({{"torch", "numba", "scipy"}} & set(sys.modules)), file=sys.stderr)
+"""
+    written = (heads / "anna" / "head.json").stat().st_mtime_ns
+    result = run_python(code)
+    assert result.stdout == f"{heads / 'anna'}\n"
+    assert result.stderr == "[]\n"
+    assert (heads / "anna" / "head.json").stat().st_mtime_ns == written
+
+
 def test_the_video_turns_about_an_upright_head_that_faces_the_camera_first(heads):
     frames = list(read_video(heads / "anna" / "orbit.mp4"))
     assert len(frames) == 120

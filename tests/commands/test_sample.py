@@ -9,7 +9,8 @@ from safetensors.torch import load_file, save
 
 from headsup_cli.gaussians.head import read_head
 from headsup_cli.media.images import read_image
-from headsup_cli.model.checkpoint import DEFAULT_CHECKPOINT, latent_fingerprint, load_checkpoint
+from headsup_cli.model.checkpoint import latent_fingerprint, load_checkpoint
+from headsup_cli.model.config import DEFAULT_CHECKPOINT
 from headsup_cli.model.latent_set import LatentSet
 from headsup_cli.model.prior import Prior, PriorConfig, save_prior
 from headsup_cli.template.default import load_template

@@ -7,7 +7,8 @@ import torch
 
 from headsup_cli.cameras.trajectories import orbit
 from headsup_cli.errors import InputError
-from headsup_cli.gaussians.head import Head, is_head, read_gaussians, read_head, write_head
+from headsup_cli.gaussians.head import Head, read_gaussians, read_head, write_head
+from headsup_cli.gaussians.head_folder import is_head
 from headsup_cli.gaussians.ply import read_ply
 from headsup_cli.gaussians.uv_maps import template_maps
 

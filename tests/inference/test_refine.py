@@ -5,7 +5,8 @@ import torch
 
 from headsup_cli.cameras.trajectories import orbit
 from headsup_cli.gaussians.uv_maps import bind, template_maps, texel_anchors
-from headsup_cli.inference.refine import RefineOptions, refine
+from headsup_cli.inference.options import RefineOptions
+from headsup_cli.inference.refine import refine
 from headsup_cli.inference.refine_cameras import CameraVariables
 from headsup_cli.inference.refine_variables import RefineVariables
 from headsup_cli.metrics.image_quality import psnr

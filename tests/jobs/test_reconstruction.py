@@ -8,8 +8,8 @@ import pytest
 
 from headsup_cli.capture.capture import read_capture
 from headsup_cli.errors import InputError
-from headsup_cli.gaussians.head import HEAD_FILE
-from headsup_cli.inference.reconstruct import ReconstructOptions
+from headsup_cli.gaussians.head_folder import HEAD_FILE
+from headsup_cli.inference.options import ReconstructOptions
 from headsup_cli.jobs import reconstruction
 from headsup_cli.jobs.reconstruction import ReconstructJob
 
@@ -38,9 +38,11 @@ def job(monkeypatch, repository, tmp_path, prepared):
         if some.subject == "a":
             assert prepared["b"].wait(60), "b is prepared while a is worked on"
 
-    monkeypatch.setattr(reconstruction, "preprocess_rig", prepare)
-    monkeypatch.setattr(reconstruction, "reconstruct", make)
-    monkeypatch.setattr(reconstruction, "write_reconstruction", lambda _, folder, __: (folder / HEAD_FILE).touch())
+    monkeypatch.setattr("headsup_cli.preprocessing.preprocess.preprocess_rig", prepare)
+    monkeypatch.setattr("headsup_cli.inference.reconstruct.reconstruct", make)
+    monkeypatch.setattr(
+        "headsup_cli.inference.reconstruct.write_reconstruction", lambda _, folder, __: (folder / HEAD_FILE).touch()
+    )
     for name in ("_surface", "_weights"):
         monkeypatch.setattr(ReconstructJob, name, lambda self: None)
     monkeypatch.setattr(ReconstructJob, "_key", lambda self, subject, frame: str(subject))

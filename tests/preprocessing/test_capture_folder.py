@@ -19,7 +19,7 @@ from headsup_cli.capture.rig_dump import RigCamera
 from headsup_cli.capture.rigs import native
 from headsup_cli.preprocessing import capture_folder
 from headsup_cli.preprocessing.capture_folder import PreprocessJob
-from headsup_cli.preprocessing.preprocess import PreprocessOptions
+from headsup_cli.preprocessing.options import PreprocessOptions
 from headsup_cli.runtime.hashing import sha256_of
 
 WIDTH, HEIGHT = 60, 80

@@ -8,7 +8,7 @@ import pytest
 from headsup_cli.capture.rig_dump import RigDump, RigFrame
 from headsup_cli.media.pictures import Picture
 from headsup_cli.preprocessing.inventory import digest, take_inventory
-from headsup_cli.preprocessing.preprocess import PreprocessOptions
+from headsup_cli.preprocessing.options import PreprocessOptions
 from headsup_cli.runtime.hashing import sha256_of
 
 

@@ -15,7 +15,8 @@ from headsup_cli.capture.rig_dump import RigCamera
 from headsup_cli.capture.rigs import native
 from headsup_cli.capture.rigs.detection import read_rig_dump
 from headsup_cli.errors import InputError, MissingDependencyError
-from headsup_cli.preprocessing.preprocess import PreprocessOptions, preprocess_rig
+from headsup_cli.preprocessing.options import PreprocessOptions
+from headsup_cli.preprocessing.preprocess import preprocess_rig
 from headsup_cli.runtime.hashing import sha256_of
 from headsup_cli.runtime.progress import StageTimes
 
