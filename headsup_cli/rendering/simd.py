@@ -511,7 +511,7 @@ def append_places(typingctx: Any, target: Any, index: Any, base: Any, bits: Any,
             byte = builder.trunc(builder.lshr(word, ir.Constant(word.type, shift)), _I8)
             row = builder.shl(builder.zext(byte, _I64), _I64(3))
             place = _pointer(context, builder, sig.args[4], args[4], row, types.int64)
-            places = builder.load(builder.bitcast(place, ir.VectorType(_I8, 8).as_pointer()), align=8)
+            places = builder.load(builder.bitcast(place, ir.VectorType(_I8, 8).as_pointer()), align=1)
             found = builder.add(builder.add(bases, ir.Constant(eight, [shift] * 8)), builder.zext(places, eight))
             to = _pointer(context, builder, sig.args[0], args[0], builder.add(at, count), types.int64)
             builder.store(found, builder.bitcast(to, eight.as_pointer()), align=4)
