@@ -57,6 +57,7 @@ class ReconstructJob:
     _template: Template | None = field(default=None, repr=False)
     _model: Checkpoint | None = field(default=None, repr=False)
     _keys: dict[Path, str] = field(default_factory=dict, repr=False)
+    _last_dump: tuple[Path, RigDump] | None = field(default=None, repr=False)
     _ahead: _Ahead | None = field(default=None, repr=False)
 
     def __call__(self, subject: Path) -> None:
@@ -83,7 +84,7 @@ class ReconstructJob:
             return read_capture(subject)
         from headsup_cli.preprocessing.preprocess import preprocess_rig
 
-        return preprocess_rig(self.read(subject), self._preparation(), self._surface(), times=times)
+        return preprocess_rig(self._dump(subject), self._preparation(), self._surface(), times=times)
 
     def _make(self, subject: Path, capture: Capture, frame: str | None, times: StageTimes) -> None:
         from headsup_cli.inference.pictures import write_orbit
@@ -112,7 +113,7 @@ class ReconstructJob:
     def _frame_names(self, subject: Path) -> list[str | None]:
         if self.frames == "one":
             return [self.options.frame]
-        return [*(read_capture(subject) if is_capture(subject) else self.read(subject)).frames]
+        return [*(read_capture(subject) if is_capture(subject) else self._dump(subject)).frames]
 
     def _is_made(self, subject: Path, frame: str | None) -> bool:
         folder = self._head_folder(subject, frame)
@@ -164,10 +165,17 @@ class ReconstructJob:
         if is_capture(subject):
             pictures = sha256_of(subject)
         else:
-            pictures = digest(take_inventory(self.read(subject), self._preparation(), surface))
+            pictures = digest(take_inventory(self._dump(subject), self._preparation(), surface))
         weights = sha256_of(self.checkpoint or DEFAULT_CHECKPOINT)
         made_from = [__version__, pictures, weights, surface.sha256, asdict(self.options)]
         return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
+
+    def _dump(self, subject: Path) -> RigDump:
+        """A subject's rig dump; the last one is kept, which is hashed first and prepared next."""
+        last = self._last_dump  # looked at once: the next subject is prepared on a thread
+        if last is None or last[0] != subject:
+            last = self._last_dump = subject, self.read(subject)
+        return last[1]
 
     def _surface(self) -> Template:
         if self._template is None:

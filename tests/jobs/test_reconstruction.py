@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from headsup_cli.capture.capture import read_capture
+from headsup_cli.capture.rig_dump import RigDump
 from headsup_cli.errors import InputError
 from headsup_cli.gaussians.head_folder import HEAD_FILE
 from headsup_cli.inference.options import ReconstructOptions
@@ -23,12 +24,17 @@ def prepared():
     return {name: threading.Event() for name in NAMES}
 
 
+def dump_of(path):
+    return RigDump(path, "native", 1.0, {}, {})
+
+
 @pytest.fixture
 def job(monkeypatch, repository, tmp_path, prepared):
     """A job whose subjects are names; it works on one only when the next one's preparation has begun."""
     capture = read_capture(repository / "sample_data" / "anna_capture")
 
-    def prepare(name, *_, **__):
+    def prepare(dump, *_, **__):
+        name = dump.path.name
         prepared[name].set()
         if name == "b":
             raise BROKEN
@@ -51,9 +57,7 @@ def job(monkeypatch, repository, tmp_path, prepared):
     def named(**changes):
         queue = tuple(Path(name) for name in NAMES)
         options = ReconstructOptions()
-        return ReconstructJob(
-            tmp_path, options, 1000, False, None, "cpu", None, lambda path: path.name, queue=queue, **changes
-        )
+        return ReconstructJob(tmp_path, options, 1000, False, None, "cpu", None, dump_of, queue=queue, **changes)
 
     return named
 
@@ -97,3 +101,16 @@ def test_heads_of_every_frame_take_no_heads_place_nor_the_other_way_round(job, t
     with pytest.raises(InputError, match="one head"):
         job()(Path("c"))
     assert {path.name for path in (tmp_path / "c").iterdir()} == frames
+
+
+def test_a_rig_dump_is_read_once_for_hashing_and_preparing_it(job, monkeypatch):
+    def key(self, subject, frame):
+        return str(self._dump(subject).path)
+
+    monkeypatch.setattr(ReconstructJob, "_key", key)
+    work, read = job(), []
+    work.read = lambda path: read.append(path.name) or dump_of(path)
+    work.queue = (Path("c"),)
+    assert not work.is_done(Path("c"))
+    work(Path("c"))
+    assert read == ["c"]
