@@ -38,21 +38,38 @@ def parse_board(text: str) -> Board:
     Raises:
         InputError: It is neither.
     """
-    length = r"(\d+(?:\.\d+)?(?:mm|cm|m))"
-    chess = re.fullmatch(rf"chessboard:(\d+)x(\d+):{length}", text)
-    charuco = re.fullmatch(rf"charuco:(\d+)x(\d+):{length}:{length}:(DICT_\w+)", text)
+    count, length = r"([0-9]{1,3})", r"([0-9]{1,6}(?:\.[0-9]{1,6})?(?:mm|cm|m))"
+    chess = re.fullmatch(rf"chessboard:{count}x{count}:{length}", text)
+    charuco = re.fullmatch(rf"charuco:{count}x{count}:{length}:{length}:(DICT_\w+)", text)
     found = chess or charuco
     if found and min(int(found[1]), int(found[2])) > 2:
         size = int(found[1]), int(found[2]), _metres(found[3])
-        if chess:
+        if chess and size[2] > 0:
             return Board("chessboard", *size)
         if charuco and hasattr(cv2.aruco, charuco[5]):
-            return Board("charuco", *size, _metres(charuco[4]), charuco[5])
+            return _checked(Board("charuco", *size, _metres(charuco[4]), charuco[5]))
     raise InputError(
-        "--board", found=f"'{text}'", expected="chessboard:9x6:25mm (inner corners, square) or "
+        "--board", found=f"'{text[:80]}'", expected="chessboard:9x6:25mm (inner corners, square) or "
         "charuco:7x5:40mm:30mm:DICT_5X5_100 (squares, square, marker, one of OpenCV's dictionaries)",
         remedy="describe the board so",
     )  # fmt: skip
+
+
+def _checked(board: Board) -> Board:
+    """A ChArUco board that can exist: its markers fit into the squares, and the dictionary has that many."""
+    known = len(cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, board.dictionary)).bytesList)
+    markers = board.columns * board.rows // 2
+    if markers > known:
+        raise InputError(
+            "--board", found=f"{board.columns} x {board.rows} squares, that is {markers} markers",
+            expected=f"at most the {known} of {board.dictionary}", remedy="name the board's own dictionary",
+        )  # fmt: skip
+    if not 0 < board.marker_m < board.square_m:
+        raise InputError(
+            "--board", found=f"markers of {1000 * board.marker_m:g} mm in squares of {1000 * board.square_m:g} mm",
+            expected="markers smaller than squares", remedy="give the square's side first, then the marker's",
+        )  # fmt: skip
+    return board
 
 
 def board_tracks(board: Board, frames: Sequence[RigFrame], cameras: Mapping[str, RigCamera]) -> Tracks:

@@ -152,9 +152,10 @@ def _vertex_layout(path: Path, header: list[str]) -> tuple[int, np.dtype]:
         )  # fmt: skip
     elements = [i for i, line in enumerate(header) if line.startswith("element ")]
     words = header[elements[0]].split() if elements else []
-    if len(words) != 3 or words[1] != "vertex" or not words[2].isdigit() or int(words[2]) > MAX_GAUSSIANS:
+    count = words[2] if len(words) == 3 and words[2].isdigit() and len(words[2]) < 12 else "-1"
+    if words[1:2] != ["vertex"] or not 0 <= int(count) <= MAX_GAUSSIANS:
         raise InputError(
-            path, field="element", found=" ".join(words) or "absent",
+            path, field="element", found=" ".join(words)[:60] or "absent",
             expected=f"element vertex N first, N at most {MAX_GAUSSIANS}", remedy="give a plain 3DGS PLY",
         )  # fmt: skip
     end = elements[1] if len(elements) > 1 else len(header)
@@ -166,7 +167,7 @@ def _vertex_layout(path: Path, header: list[str]) -> tuple[int, np.dtype]:
             path, field="property", found=" ".join(bad[0]) if bad else "repeated",
             expected="distinct scalar properties", remedy="give a plain 3DGS PLY",
         )  # fmt: skip
-    return int(words[2]), np.dtype([(prop[2], _TYPES[prop[1]]) for prop in properties])
+    return int(count), np.dtype([(prop[2], _TYPES[prop[1]]) for prop in properties])
 
 
 def _gaussians(path: Path, vertices: np.ndarray) -> Gaussians:
@@ -188,11 +189,16 @@ def _gaussians(path: Path, vertices: np.ndarray) -> Gaussians:
             )
         return torch.from_numpy(values)
 
+    scales = stack([f"scale_{i}" for i in range(3)]).exp()
+    if torch.isinf(scales).any():
+        raise InputError(
+            path, field="scale", found="beyond all numbers", expected="logarithms of scales", remedy="export it again"
+        )
     coefficients = stack([f"f_rest_{i}" for i in range(len(rest))]).unflatten(1, (3, len(rest) // 3)).mT
     return Gaussians(
         means=stack(["x", "y", "z"]),
         quats=stack([f"rot_{i}" for i in range(4)]),
-        scales=stack([f"scale_{i}" for i in range(3)]).exp(),
+        scales=scales,
         opacities=torch.sigmoid(stack(["opacity"])[:, 0]),
         sh=torch.cat([stack([f"f_dc_{i}" for i in range(3)])[:, None], coefficients], 1),
     )

@@ -17,7 +17,19 @@ def test_reads_both_kinds():
     assert (board.marker_m, board.dictionary) == (0.03, "DICT_5X5_100")
 
 
-@pytest.mark.parametrize("text", ["chess", "chessboard:9x6", "chessboard:1x6:25mm", "charuco:7x5:4cm:3cm:DICT_NONE"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "chess",
+        "chessboard:9x6",
+        "chessboard:1x6:25mm",
+        "chessboard:9x6:0mm",
+        "chessboard:" + "9" * 5000 + "x6:25mm",
+        "charuco:7x5:4cm:3cm:DICT_NONE",
+        "charuco:7x5:3cm:4cm:DICT_5X5_100",  # markers larger than squares
+        "charuco:70x50:4cm:3cm:DICT_5X5_100",  # more markers than the dictionary has
+    ],
+)
 def test_refuses_others(text):
     with pytest.raises(InputError, match="--board"):
         parse_board(text)

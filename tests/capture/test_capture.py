@@ -32,8 +32,7 @@ def _camera(x_m):
     return CaptureCamera(K, pose, WIDTH, HEIGHT, original)
 
 
-@pytest.fixture
-def capture():
+def made_up_capture():
     rng = np.random.default_rng(0)
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     mask[4:] = 200
@@ -53,6 +52,11 @@ def capture():
             program="headsup 0", source="anna", importer="native", inputs_sha256={}, options={"size": 12}, left_out={}
         ),
     )
+
+
+@pytest.fixture
+def capture():
+    return made_up_capture()
 
 
 @pytest.fixture

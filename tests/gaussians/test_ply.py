@@ -123,3 +123,21 @@ def test_infinite_opacity_logits_are_opaque_or_clear(tmp_path):
     rows[:2, names.index("opacity")] = np.inf, -np.inf
     path.write_bytes(header + b"end_header\n" + rows.tobytes())
     assert read_ply(path).opacities[:2].tolist() == [1, 0]
+
+
+def test_a_count_of_too_many_digits_is_told(tmp_path):
+    header = "ply\nformat binary_little_endian 1.0\nelement vertex " + "9" * 5000 + "\nproperty float x\nend_header\n"
+    (tmp_path / "a.ply").write_text(header)
+    with pytest.raises(InputError, match="element vertex 999"):
+        read_ply(tmp_path / "a.ply")
+
+
+def test_a_scale_beyond_all_numbers_is_told(tmp_path):
+    gaussians = scene()
+    write_ply(tmp_path / "a.ply", gaussians)
+    content = (tmp_path / "a.ply").read_bytes()
+    stored = gaussians.scales[0, 0].log().numpy().astype("<f4").tobytes()
+    assert stored in content
+    (tmp_path / "a.ply").write_bytes(content.replace(stored, np.float32(1e4).astype("<f4").tobytes(), 1))
+    with pytest.raises(InputError, match="scale"):
+        read_ply(tmp_path / "a.ply")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -132,8 +132,8 @@ def _rate(path: Path, value: Any) -> float:
 
 
 def _number(path: Path, field: str, value: Any) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return float(value)
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max:
+        return float(value)  # integers of any length are JSON, too
     raise InputError(path, field=field, found=repr(value)[:40], expected="a finite number", remedy="correct the value")
 
 

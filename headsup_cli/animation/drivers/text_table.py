@@ -101,7 +101,12 @@ def read_text_table(path: Path) -> TextTable:
     """
     text = read_lines(path)
     delimiter = max(_DELIMITERS, key=text[0].count) if text else ","
-    cells = [(number, row) for number, row in enumerate(csv.reader(text, delimiter=delimiter), 1) if any(row)]
+    try:
+        cells = [(number, row) for number, row in enumerate(csv.reader(text, delimiter=delimiter), 1) if any(row)]
+    except csv.Error as error:
+        raise InputError(
+            path, found=f"no table ({error})", expected="numbers", remedy="export the clip again"
+        ) from error
     if not 2 <= len(cells) <= MAX_FRAMES:
         raise InputError(
             path,

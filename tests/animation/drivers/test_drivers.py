@@ -120,6 +120,12 @@ def test_table_with_and_without_times(tmp_path, caplog):
         ("a.json", '{"facsNames": ["jawOpen"], "weightMat": [[0.1, 0.2]]}', "weightMat[0]"),
         ("a.json", '[{"jawOpen": "wide"}]', "'wide'"),
         ("a.json", "[]", "0 frames"),
+        ("a.json", '[{"jawOpen": 1' + "0" * 400 + "}]", "1000"),
+        ("a.json", '{"fps": 1e-320, "jawOpen": [0, 1, 0]}', "at most a day"),
+        ("a.json", '{"time": [-1e308, 1e308], "jawOpen": [0, 1]}', "at most a day"),
+        ("a.csv", "jawOpen,note\n0.1," + "x" * 200_000, "no table"),
+        ("a.csv", "Timecode,BlendShapeCount,jawOpen\n" + "9" * 400 + ":00:00:00,1,1\n", "at most a day"),
+        ("a.txt", "bs,jawOpen\nk,0,0,0,0,1e308,0,0,0,0,0,0,1\n", "head rotation"),
         ("a.bin", "x", "no curves"),
     ],
 )
