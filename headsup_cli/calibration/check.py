@@ -47,6 +47,7 @@ _NEIGHBOURS = 4  # pictures of like direction that each is matched with whatever
 _PICTURE_THREADS = 2
 _MOST_UNCHECKED = 0.25  # share of the rig that goes without saying
 _LEAST_LEFT_OUT = 6  # points that a median is taken of
+_OVERRULED = "its correction would only fit wrong matches, and does not count"
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,14 @@ class CameraReport:
     reprojection_px: float | None  # median, against points that all right cameras agree on
     leave_one_out_px: float | None  # median, against points of the others alone
     moved_px: float | None  # that correcting its pose would move its points by
+    allowed_px: float | None  # that this may be; None where its outline judged
     diagnosis: Diagnosis | None = None
+
+    @property
+    def correction_stands(self) -> bool:
+        """Whether its correction counts: beyond what is allowed, that of a camera found right fits wrong matches."""
+        doubted = self.moved_px is not None and self.allowed_px is not None and self.moved_px > self.allowed_px
+        return self.diagnosis is not None or not doubted
 
 
 @dataclass(frozen=True)
@@ -172,8 +180,9 @@ def judge(
         _camera_report(
             tracks, i, corrected, settled,
             _Evidence(
-                camera, suspects.moved_px.get(i), diagnoses.get(i), named.get(camera.id, []),
-                (missing or {}).get(camera.id), by_outline, i < len(outlines) and outlines[i] is not None,
+                camera, suspects.moved_px.get(i), suspects.allowed_px.get(i), diagnoses.get(i),
+                named.get(camera.id, []), (missing or {}).get(camera.id),
+                by_outline, i < len(outlines) and outlines[i] is not None,
             ),
         )
         for i, camera in enumerate(rig)
@@ -183,7 +192,7 @@ def judge(
     severity = {"failed": 0, "warning": 1, "unchecked": 2, "ok": 3}
     worst_first = sorted(
         range(len(rig)),
-        key=lambda i: (severity[reports[i].status], order.get(i, len(rig)), -(reports[i].moved_px or 0.0)),
+        key=lambda i: (severity[reports[i].status], order.get(i, len(rig)), -_weight_px(reports[i])),
     )
     right = ~np.isin(tracks.camera, wrong)
     return CheckResult(
@@ -353,6 +362,7 @@ class _Evidence:
 
     camera: RigCamera
     moved_px: float | None  # by the points' judgement
+    allowed_px: float | None
     diagnosis: Diagnosis | None
     findings: Sequence[Finding]
     missing: str | None  # why it has no picture
@@ -366,12 +376,16 @@ class _Evidence:
         return f"its outline tells too little; {more}" if self.has_outline else f"a mask, a clean plate, {more}"
 
 
+def _weight_px(report: CameraReport) -> float:
+    return report.moved_px if report.moved_px is not None and report.correction_stands else 0.0
+
+
 def _camera_report(
     tracks: Tracks, index: int, corrected: Sequence[RigCamera], settled: Adjusted, known: _Evidence
 ) -> CameraReport:
     seen = tracks.camera == index
     count = int(seen.sum())
-    findings, moved_px = known.findings, known.moved_px
+    findings, moved_px, allowed_px = known.findings, known.moved_px, known.allowed_px
     if known.diagnosis:  # which explains why it looks odd
         findings = [finding for finding in findings if finding.severity == "failed"]
     sentences = [known.diagnosis.sentence] if known.diagnosis else []
@@ -379,6 +393,7 @@ def _camera_report(
     status: Status = "warning" if any(finding.severity == "warning" for finding in findings) else "ok"
     if index in known.outlines.wrong:
         moved_px = known.outlines.wrong[index].moved * max(known.camera.width, known.camera.height) / UNITS
+        allowed_px = None
     elif index in known.outlines.contradicting:
         status = "warning"
         sentences.append("its outline contradicts the others', and no pose mends that: look at its mask or clean plate")
@@ -393,7 +408,7 @@ def _camera_report(
     own = Tracks(np.zeros(count, int), tracks.point[seen], tracks.pixel[seen])
     left_out = leave_one_out(tracks, index, known.camera, corrected)
     reprojection = own.pixel - reproject(own, settled.points, [known.camera])
-    return CameraReport(
+    report = CameraReport(
         id=known.camera.id,
         status=status,
         sentences=sentences,
@@ -401,5 +416,7 @@ def _camera_report(
         reprojection_px=median_length(reprojection) if count else None,
         leave_one_out_px=median_length(left_out) if len(left_out) >= _LEAST_LEFT_OUT else None,
         moved_px=moved_px,
+        allowed_px=allowed_px,
         diagnosis=known.diagnosis,
     )
+    return report if report.correction_stands else replace(report, sentences=[*sentences, _OVERRULED])

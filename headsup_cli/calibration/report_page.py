@@ -74,10 +74,10 @@ def _head(dump: RigDump, result: CheckResult, refined: Refined | None) -> str:
 
 
 def _table(result: CheckResult) -> str:
-    names = ("camera", "status", "points", "error px", "left out px", "correction px", "finding")
+    names = ("camera", "status", "points", "error px", "left out px", "correction px", "allowed px", "finding")
     rows = "".join(
         f"<tr><td>{escape(c.id)}</td><td class={c.status}>{c.status}</td><td class=n>{c.observations}</td>"
-        + "".join(f"<td class=n>{_number(x)}</td>" for x in (c.reprojection_px, c.leave_one_out_px, c.moved_px))
+        + "".join(f"<td class=n>{number}</td>" for number in _numbers(c))
         + f"<td>{escape('; '.join(c.sentences))}</td></tr>"
         for c in result.cameras
     )
@@ -87,8 +87,19 @@ def _table(result: CheckResult) -> str:
         "<p class=note><b>error</b>: median distance between where the camera saw points and where its calibration "
         "puts them, the points being those that all right cameras agree on. <b>left out</b>: the same against points "
         "triangulated without this camera. <b>correction</b>: how far its points would move in the picture if its pose "
-        "were put right. Cameras with too few points are judged by the subject's outline, if at all.</p></section>"
+        "were put right, in brackets if that would fit wrong matches. <b>allowed</b>: how far without its being wrong. "
+        "Cameras with too few points are judged by the subject's outline, if at all.</p></section>"
     )
+
+
+def _numbers(camera: CameraReport) -> list[str]:
+    correction = _number(camera.moved_px)
+    return [
+        _number(camera.reprojection_px),
+        _number(camera.leave_one_out_px),
+        correction if camera.correction_stands else f"({correction})",
+        _number(camera.allowed_px),
+    ]
 
 
 def _scene(result: CheckResult) -> str:

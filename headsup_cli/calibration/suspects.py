@@ -67,7 +67,8 @@ class Suspects:
     cameras: list[RigCamera]
     wrong: list[int]  # worst first
     moved_px: dict[int, float]  # of every camera that could be judged: what its own correction amounts to
-    limit_px: float  # from which a correction was taken to matter
+    allowed_px: dict[int, float]  # of the same: what it may amount to
+    limit_px: float  # that of a camera with many points
     noise_px: float
 
 
@@ -80,7 +81,7 @@ def find_suspects(tracks: Tracks, cameras: Sequence[RigCamera]) -> Suspects:
     """
     state = list(cameras)
     if not len(tracks.point):
-        return Suspects(state, [], {}, _Limits(cameras, np.zeros(0, int)).typical([]), NOISE_FLOOR_PX)
+        return Suspects(state, [], {}, {}, _Limits(cameras, np.zeros(0, int)).typical([]), NOISE_FLOOR_PX)
     counts = np.bincount(tracks.camera, minlength=len(cameras))
     judged = [
         i for i, partners in partner_counts(tracks).items()
@@ -111,7 +112,8 @@ def find_suspects(tracks: Tracks, cameras: Sequence[RigCamera]) -> Suspects:
     real = [i for i in sorted(wrong, key=lambda i: -wrong[i]) if moved[i] > limits.of(i, typical)]
     for i in wrong.keys() - set(real):
         state[i] = cameras[i]
-    return Suspects(state, real, moved, limits.typical(typical), noise_px)
+    allowed = {i: limits.of(i, typical) for i in moved}
+    return Suspects(state, real, moved, allowed, limits.typical(typical), noise_px)
 
 
 @dataclass(frozen=True)

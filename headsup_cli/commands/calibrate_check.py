@@ -144,12 +144,18 @@ def _print(result: "CheckResult", refined: "Refined | None", board_px: float | N
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("camera", "status"):
         table.add_column(name, no_wrap=True)
-    for name in ("points", "error px", "left out px", "correction px"):
+    for name in ("points", "error px", "left out px", "correction px", "allowed px"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("finding", overflow="fold")
     for camera in result.cameras:
         status = f"[{_COLOURS[camera.status]}]{camera.status}[/]"  # names come from files: no markup in them
-        numbers = [_number(x) for x in (camera.reprojection_px, camera.leave_one_out_px, camera.moved_px)]
+        correction = _number(camera.moved_px)
+        numbers = [
+            _number(camera.reprojection_px),
+            _number(camera.leave_one_out_px),
+            correction if camera.correction_stands else f"({correction})",
+            _number(camera.allowed_px),
+        ]
         table.add_row(
             escape(camera.id), status, str(camera.observations), *numbers, escape("; ".join(camera.sentences))
         )
@@ -194,6 +200,8 @@ def _as_json(result: "CheckResult", refined: "Refined | None", board_px: float |
             "reprojection_px": camera.reprojection_px,
             "leave_one_out_px": camera.leave_one_out_px,
             "correction_px": camera.moved_px,
+            "allowed_px": camera.allowed_px,
+            "correction_stands": camera.correction_stands,
             "cause": camera.diagnosis and camera.diagnosis.cause,
             "rotation_deg": camera.diagnosis and camera.diagnosis.rotation_deg,
             "shift_mm": camera.diagnosis and camera.diagnosis.shift_mm,

@@ -9,7 +9,6 @@ from headsup_cli.calibration.diagnosis import differences
 from headsup_cli.calibration.readings import best_reading, fit_origin
 from headsup_cli.calibration.refinement import refine_calibration
 from headsup_cli.calibration.sanity import check_units
-from headsup_cli.calibration.suspects import find_suspects
 from headsup_cli.capture.lens import Lens
 from headsup_cli.errors import InputError
 
@@ -146,8 +145,14 @@ def few_and_doubtful(cameras, index, partners, seed):
 def test_wrong_matches_do_not_outvote_the_right_ones(seed):
     cameras = ring(7)
     tracks = few_and_doubtful(cameras, 3, (2, 4), seed)
-    assert find_suspects(tracks, cameras).wrong == []
-    assert find_suspects(tracks, changed(cameras, 3, turned(cameras[3], 1.0))).wrong == [3]
+    right = {camera.id: camera for camera in judged(cameras, tracks).cameras}["c03"]
+    assert right.status == "ok"
+    assert right.moved_px > right.allowed_px
+    assert not right.correction_stands
+    assert "does not count" in right.sentences[-1]
+    wrong = judged(changed(cameras, 3, turned(cameras[3], 1.0)), tracks)
+    assert wrong.wrong == ["c03"]
+    assert wrong.cameras[0].correction_stands
 
 
 def test_a_zoom_is_not_taken_for_a_shift_straight_at_the_subject():
