@@ -5,6 +5,10 @@ around, and its sheen. A_p is the point's own unknown. The sheen is white light,
 whole head: spherical harmonics of the mirrored ray (soft lights) and powers of the angle between normal and ray
 (Fresnel, lights beside the cameras). In logarithms, log I = log g_i + log A_p + S_ip / A_p, which is linear in gains
 and sheen once A_p is known well enough, so it is solved by iteratively reweighted least squares.
+
+Gains and sheen have normal priors around zero, whose variances are estimated along with them (empirical Bayes, by
+expectation maximisation): a camera that sees nothing but hair is drawn to what cameras of its rig usually are, and
+sheen is held back as far as the subject's own skin has little.
 """
 
 from __future__ import annotations
@@ -28,13 +32,16 @@ _DEPTH_TOLERANCE_M = 0.01
 _BESIDE_SHARE = 0.1  # of the views that may see a point beside the subject
 _LEAST_FACING = 0.3  # cosine between normal and ray; beyond, outlines and sheen rule
 _USABLE_LEVELS = (8, 250)  # of 255: neither noise nor clipped
-_SHEEN_RIDGE = 1e-3
 _LEAST_ALBEDO = 0.05  # relative to the mean: division by darker ones amplifies noise
-_ITERATIONS = 8
+_ITERATIONS = 12
+_USUAL_SPREAD, _USUAL_GAIN = 0.05, 0.1  # standard deviations of logarithms to start from
+_GAIN_SD, _SHEEN_SD = (0.02, 0.3), (1e-4, 1.0)  # limits of what is estimated
+_ALIKE = 7.0  # observations that go wrong together: many are worth as much as so many times fewer of chance errors
 _KERNEL = 1.5  # width of the robust kernel, in standard deviations of the residuals
-_POINT_PRIOR = 4.0  # observations that a point's own standard deviation is drawn to the usual one by
+_POINT_PRIOR = 0.1  # observations that a point's own standard deviation is drawn to the usual one by
+_POINT_POWER = 1.5  # of a point's variance that divides its weight; 1 for chance errors, but hair's go one way together
 _FEWEST_POINTS = 30  # that a camera must share with others
-_DOUBTFUL_SPREAD = 0.1  # of what views say of a point, as a logarithm; skin in its place gives 0.04
+_DOUBTFUL_SPREAD = 0.25  # of what views say of a point, as a logarithm; skin in its place gives 0.04, long hair 0.17
 _LARGEST_LOG_GAIN = 0.7  # a factor of two; what is beyond is not the cameras
 
 
@@ -180,23 +187,27 @@ def _surface_points(
 
 def _log_gains(observed: Observations) -> tuple[Float64[np.ndarray, "c 3"], float]:
     """Logarithms of the cameras' gains, of mean zero over the cameras, and how far views of a point still differ."""
-    cameras = len(observed.light)
     weight = observed.seen * np.maximum(observed.facing, 0) ** 2
     weight = weight * ((weight > 0).sum(0) >= 2)  # [c, p]
-    light = np.where(observed.seen[..., None], observed.light, 0.0)
-    basis = _sheen_basis(observed)  # [c, p, k]
-    trust = np.ones_like(light)
-    gains, sheen, spread = np.zeros((cameras, 3)), np.zeros_like(light), np.zeros(3)
+    basis, light = _sheen_basis(observed), observed.light
+    basis = basis / np.sqrt(np.maximum((weight[..., None] * basis**2).sum((0, 1)) / weight.sum(), 1e-12))
+    trust, sheen = np.ones_like(light), np.zeros_like(light)
+    fit, spread = _Fit(np.zeros((len(light), 3)), np.zeros(basis.shape[-1]), 0.0, 0.0), np.full(3, _USUAL_SPREAD)
+    gain_sd, sheen_sd = _USUAL_GAIN, _USUAL_GAIN
     for _ in range(_ITERATIONS):
-        albedo = np.exp(_centre(weight[..., None], light - gains[:, None] - sheen))  # [p, 3]
+        albedo = np.exp(_centre(weight[..., None], light - fit.gains[:, None] - sheen))  # [p, 3]
         relative = np.maximum(albedo / albedo[weight.any(0)].mean(), _LEAST_ALBEDO)
-        gains, coefficients = _solved(weight[..., None] * trust, light, basis, relative)
-        sheen = (basis @ coefficients)[..., None] / relative
-        residual = light - gains[:, None] - sheen
+        variance = _ALIKE * float(np.mean(spread**2))  # of an observation of weight one
+        fit = _solved(weight[..., None] * trust, light, basis, relative, variance / gain_sd**2, variance / sheen_sd**2)
+        sheen = (basis @ fit.sheen)[..., None] / relative
+        residual = light - fit.gains[:, None] - sheen
         residual = residual - _centre(weight[..., None] * trust, residual)
-        spread = 1.4826 * np.median(np.abs(residual[weight > 0]), axis=0)  # [3]
-        trust = _trust(residual, (weight > 0)[..., None] * trust, np.maximum(spread, 1e-4))
-    return gains - gains.mean(0), float(spread.max())
+        spread = np.maximum(1.4826 * np.median(np.abs(residual[weight > 0]), axis=0), 1e-4)  # [3]
+        trust = _trust(residual, (weight > 0)[..., None] * trust, spread)
+        deviation = fit.gains - fit.gains.mean(0)
+        gain_sd = float(np.sqrt(np.mean(deviation**2) + variance * fit.gain_variance).clip(*_GAIN_SD))
+        sheen_sd = float(np.sqrt(np.mean(fit.sheen**2) + variance * fit.sheen_variance).clip(*_SHEEN_SD))
+    return fit.gains - fit.gains.mean(0), float(spread.max())
 
 
 def _trust(
@@ -213,7 +224,17 @@ def _trust(
     own = (weight * residual**2).sum(0) / np.maximum(weight.sum(0), 1e-9) * views / np.maximum(views - 1, 1)
     variance = (_POINT_PRIOR * spread**2 + views * own) / (_POINT_PRIOR + views)  # [p, 3]
     variance = variance.mean(-1, keepdims=True)
-    return np.square(spread) / variance / (1 + residual**2 / (_KERNEL**2 * variance))
+    return (np.square(spread) / variance) ** _POINT_POWER / (1 + residual**2 / (_KERNEL**2 * variance))
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """Gains and sheen, and their mean variances a posteriori in units of an observation's."""
+
+    gains: Float64[np.ndarray, "c 3"]  # logarithms
+    sheen: Float64[np.ndarray, " k"]
+    gain_variance: float
+    sheen_variance: float
 
 
 def _solved(
@@ -221,10 +242,12 @@ def _solved(
     light: Float64[np.ndarray, "c p 3"],
     basis: Float64[np.ndarray, "c p k"],
     albedo: Float64[np.ndarray, "p 3"],
-) -> tuple[Float64[np.ndarray, "c 3"], Float64[np.ndarray, " k"]]:
-    """Least squares for gains and sheen; the points' own logarithms are eliminated by centring."""
+    gain_precision: float,
+    sheen_precision: float,
+) -> _Fit:
+    """Least squares for gains and sheen, both near zero a priori; the points' logarithms are eliminated by centring."""
     cameras, count = len(light), basis.shape[-1]
-    normal = np.zeros((3 * cameras + count,) * 2)
+    normal = np.diag([*[gain_precision] * (3 * cameras), *[sheen_precision] * count])
     right = np.zeros(len(normal))
     shared = slice(3 * cameras, None)
     for channel in range(3):
@@ -233,7 +256,7 @@ def _solved(
         scaled = scaled - _centre(w[..., None], scaled)
         values = light[..., channel] - _centre(w, light[..., channel])
         own = slice(channel * cameras, (channel + 1) * cameras)
-        normal[own, own] = np.diag(w.sum(1)) - (w / np.maximum(w.sum(0), 1e-9)) @ w.T
+        normal[own, own] += np.diag(w.sum(1)) - (w / np.maximum(w.sum(0), 1e-9)) @ w.T
         normal[own, own] += w.sum() / cameras**2  # the mean of the gains, which nothing else fixes, is zero
         weighted = w[..., None] * scaled
         normal[own, shared] = weighted.sum(1)
@@ -241,9 +264,10 @@ def _solved(
         normal[shared, shared] += np.tensordot(weighted, scaled, ([0, 1], [0, 1]))
         right[own] = (w * values).sum(1)
         right[shared] += np.tensordot(weighted, values, ([0, 1], [0, 1]))
-    normal[shared, shared] += np.eye(count) * _SHEEN_RIDGE * weight.sum() / 3
-    solution = np.linalg.solve(normal + 1e-9 * np.eye(len(normal)), right)
-    return solution[shared.start - 3 * cameras : shared.start].reshape(3, cameras).T, solution[shared]
+    inverse = np.linalg.inv(normal + 1e-9 * np.eye(len(normal)))
+    solution, variances = inverse @ right, np.diag(inverse)
+    gains = solution[: shared.start].reshape(3, cameras).T
+    return _Fit(gains, solution[shared], float(variances[: shared.start].mean()), float(variances[shared].mean()))
 
 
 def _sheen_basis(observed: Observations) -> Float64[np.ndarray, "c p k"]:

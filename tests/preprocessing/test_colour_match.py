@@ -65,6 +65,19 @@ def test_hair_has_less_say_than_skin(toy_template):
     assert _error(factors, gains) < 0.0055  # 0.0072 if all points have the same say
 
 
+def test_a_camera_that_sees_hair_alone_is_not_changed_much(toy_template):
+    gains = np.exp(np.random.default_rng(3).normal(0, 0.04, (8, 3)))
+    views = _views(toy_template, gains, hair=0.3)
+    view = views["c4"]
+    rows = np.flatnonzero(view.mask.any(1))
+    burnt = view.image.copy()
+    burnt[int(np.quantile(rows, 0.35)) :] = 255
+    views["c4"] = ColourView(burnt, view.mask, view.K, view.cam_from_head)
+    left = np.log(list(match_colours(views, toy_template.vertices, toy_template.faces).values()) * gains)
+    others = np.delete(left, 4, 0)
+    assert np.abs(left[4] - others.mean(0)).max() < 0.1  # 0.4 if nothing is expected of its gain
+
+
 def test_a_camera_that_shares_nothing_keeps_its_colours(toy_template):
     views = _views(toy_template, np.ones((6, 3)))
     blind = views["c2"]
