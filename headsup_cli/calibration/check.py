@@ -15,6 +15,7 @@ from headsup_cli.calibration.adjustment import Adjusted, adjust
 from headsup_cli.calibration.diagnosis import Diagnosis, diagnose, diagnosis_by_outline
 from headsup_cli.calibration.features import Features, detect_features
 from headsup_cli.calibration.matching import match_pictures
+from headsup_cli.calibration.numerals import rounded
 from headsup_cli.calibration.outline_suspects import (
     FLOOR,
     LEAST_CAMERAS,
@@ -336,7 +337,8 @@ def _rig_findings(
         told = f"{reading.reading.name}: {reading.reading.meaning}"
         why = f"so read, {reading.explained:.0%} of the matches agree, as given {given.explained:.0%}"
         if given.explained > 0.3:
-            why = f"so read, matches agree to {reading.median_px:.2g} px, as given to {given.median_px:.2g} px"
+            read_px, given_px = rounded(reading.median_px), rounded(given.median_px)
+            why = f"so read, matches agree to {read_px} px, as given to {given_px} px"
         findings.append(Finding("failed", f"{told}; {why}; {reading.reading.remedy}"))
     elif tracks.count and reading.explained < 0.3:
         findings.append(

@@ -16,6 +16,7 @@ from headsup_cli.calibration.adjustment import (
     robust_cost,
     robust_scale,
 )
+from headsup_cli.calibration.numerals import rounded
 from headsup_cli.calibration.outline_suspects import OutlineCorrection
 from headsup_cli.calibration.readings import READINGS, Reading, fit_camera
 from headsup_cli.calibration.suspects import points_without, seen_by_others, thinned
@@ -186,16 +187,18 @@ def differences(given: RigCamera, found: RigCamera) -> tuple[float, float]:
 
 def _sentence(cause: Cause, given: RigCamera, found: RigCamera) -> str:
     turn, shift = differences(given, found)
+    length = f"{rounded(shift)} mm" if shift < 1000 else f"{rounded(shift / 1000)} m"
     focal = 100 * (given.K[0, 0] / found.K[0, 0] - 1)
     if cause == "turned":
-        return f"turned by {turn:.2g} degrees"
+        return f"turned by {rounded(turn)} degrees"
     if cause == "moved":
-        return f"moved by {shift:.2g} mm"
+        return f"moved by {length}"
     if cause == "focal":
-        return f"focal length {abs(focal):.2g} % too {'long' if focal > 0 else 'short'}"
+        return f"focal length {rounded(abs(focal))} % too {'long' if focal > 0 else 'short'}"
     if cause == "principal_point":
         x, y = given.K[:2, 2] - found.K[:2, 2]
         return f"principal point off by ({x:+.1f}, {y:+.1f}) pixels"
     if cause == "pose":
-        return f"turned by {turn:.2g} degrees and moved by {shift:.2g} mm"
-    return f"turned by {turn:.2g} degrees, moved by {shift:.2g} mm, focal length off by {focal:+.2g} %, lens differs"
+        return f"turned by {rounded(turn)} degrees and moved by {length}"
+    zoom = f"focal length off by {'+' if focal > 0 else ''}{rounded(focal)} %"
+    return f"turned by {rounded(turn)} degrees, moved by {length}, {zoom}, lens differs"

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float64
 
+from headsup_cli.calibration.numerals import rounded
 from headsup_cli.capture.rig_dump import RigCamera
 
 Severity = Literal["failed", "warning", "note"]
@@ -51,8 +52,8 @@ def check_units(cameras: Sequence[RigCamera]) -> Finding | None:
     guess = f"the lengths are {inverse:g} times too small, as when metres are called {small}metres"
     if distance > FARTHEST_M:
         guess = f"numbers taken for metres are {_UNIT_NAMES[unit]}"
-    told = f"the cameras stand {distance:.3g} m from what they look at, which no rig around a head does: {guess}"
-    return Finding("failed", f"units: {told}; set units in the calibration")
+    told = f"the cameras stand {rounded(distance, 3)} m from what they look at, which no rig around a head does"
+    return Finding("failed", f"units: {told}: {guess}; set units in the calibration")
 
 
 def convergence(cameras: Sequence[RigCamera]) -> Float64[np.ndarray, " 3"]:
@@ -76,11 +77,13 @@ def _check_camera(camera: RigCamera) -> Iterator[Finding]:
     view = float(np.degrees(2 * np.arctan(size.max() / 2 / focal.mean())))
     if not _FIELD_OF_VIEW_DEG[0] < view < _FIELD_OF_VIEW_DEG[1]:
         yield Finding(
-            "failed", f"focal length of {focal[0]:.4g} pixels, a field of view of {view:.3g} degrees", camera.id
+            "failed", f"focal length of {rounded(focal[0], 4)} pixels, a field of view of {view:.3g} degrees", camera.id
         )
     if abs(focal[0] / focal[1] - 1) > 0.05:
         yield Finding(
-            "warning", f"focal lengths of {focal[0]:.4g} and {focal[1]:.4g} pixels: pixels are square", camera.id
+            "warning",
+            f"focal lengths of {rounded(focal[0], 4)} and {rounded(focal[1], 4)} pixels: pixels are square",
+            camera.id,
         )
     off = np.abs(principal / size - 0.5)
     where = f"principal point at ({principal[0]:.1f}, {principal[1]:.1f}) of a {size[0]} x {size[1]} picture"

@@ -107,6 +107,7 @@ def test_tells_wrong_units(factor):
     finding = check_units([moved(c, (factor - 1) * c.centre) for c in CAMERAS])
     assert finding.severity == "failed"
     assert "millimetres" in finding.sentence
+    assert "e+" not in finding.sentence
 
 
 def test_leaves_a_camera_unjudged_that_shares_nothing():
