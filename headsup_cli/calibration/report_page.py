@@ -74,11 +74,11 @@ def _head(dump: RigDump, result: CheckResult, refined: Refined | None) -> str:
 
 
 def _table(result: CheckResult) -> str:
-    names = ("camera", "status", "points", "error px", "left out px", "correction px", "allowed px", "finding")
+    names = ("camera", "status", "finding", "points", "error px", "left out px", "correction px", "allowed px")
     rows = "".join(
-        f"<tr><td>{escape(c.id)}</td><td class={c.status}>{c.status}</td><td class=n>{c.observations}</td>"
+        f"<tr><td>{escape(c.id)}</td><td class={c.status}>{c.status}</td>"
+        f"<td class=said>{escape('; '.join(c.sentences))}</td><td class=n>{c.observations}</td>"
         + "".join(f"<td class=n>{number}</td>" for number in _numbers(c))
-        + f"<td>{escape('; '.join(c.sentences))}</td></tr>"
         for c in result.cameras
     )
     return (
@@ -339,6 +339,7 @@ canvas{width:100%;height:440px;display:block;cursor:grab;touch-action:none}
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:14px}
 th{text-align:left;color:var(--dim);font-weight:500;font-size:12px}
 td,th{padding:5px 12px 5px 0;border-bottom:1px solid var(--line);vertical-align:top}
+th{white-space:nowrap}.said{min-width:150px}
 .n{font-variant-numeric:tabular-nums}
 .figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(260px,1fr));gap:14px}
 figure{margin:0}svg{width:100%;height:auto;border-radius:8px;display:block}

@@ -34,9 +34,11 @@ _STYLE = """
 body { font: 14px/1.45 system-ui, sans-serif; margin: 1.5em; background: #16181c; color: #e4e6ea }
 h1 { font-size: 1.3em } h2 { font-size: 1.05em; margin-top: 1.6em }
 td, th { padding: .1em .9em .1em 0; text-align: left }
-.views { display: flex; flex-wrap: wrap; gap: 14px } figure { margin: 0; background: #202329; padding: 8px }
+.views, .frames { display: grid; gap: 14px; grid-template-columns: repeat(auto-fill, minmax(min(100%, 600px), 1fr)) }
+.frames { grid-template-columns: repeat(auto-fill, minmax(200px, 1fr)) }
+figure { margin: 0; background: #202329; padding: 8px; max-width: 1020px } .row { display: flex; align-items: start }
 figcaption { font-size: 12px; max-width: 100%; color: #b9bec7 } figcaption b { color: #fff }
-.warn { color: #ffb454 } img { display: inline-block; vertical-align: top }
+.warn { color: #ffb454 } img { display: block; flex: 1 1 0; min-width: 0; max-width: 100%; height: auto }
 """
 
 
@@ -87,21 +89,23 @@ def qa_page(work: Preprocessing, capture: Capture) -> str:
     def figure(name: str) -> str:
         return _figure(name, capture, capture.frames[first].views[name], overlay)
 
+    of_frame = f"Frame {html.escape(first)}: " if others else "Each camera: "
     parts = [
         f"<h1>{html.escape(capture.subject)}</h1>",
         _summary(capture),
-        f"<h2>Frame {html.escape(first)}: before, after with the mask's outline, template and landmarks on it</h2>",
-        _flex(in_threads(figure, cameras, work.threads)),
+        f"<h2>{of_frame}before, after with the mask's outline, template and landmarks on it</h2>",
+        _group("views", in_threads(figure, cameras, work.threads)),
     ]
     if others:
         parts += [
             f"<h2>Other frames ({len(others)}), by the view most in front</h2>",
-            _flex(_frame_figure(name, capture) for name in others[:_MAX_FRAME_ROWS]),
+            _group("frames", (_frame_figure(name, capture) for name in others[:_MAX_FRAME_ROWS])),
         ]
     parts.append(_left_out(capture))
     title = html.escape(f"{capture.subject}: what headsup preprocess made")
     body = "\n".join(parts)
-    return f"<!doctype html><meta charset=utf-8><title>{title}</title><style>{_STYLE}</style>\n{body}\n"
+    head = '<meta charset=utf-8><meta name=viewport content="width=device-width">'
+    return f"<!doctype html>{head}<title>{title}</title><style>{_STYLE}</style>\n{body}\n"
 
 
 def _summary(capture: Capture) -> str:
@@ -135,7 +139,7 @@ def _figure(name: str, capture: Capture, view: CaptureView, overlay: _Overlay) -
     notes = [f"gain {', '.join(f'{gain:.3f}' for gain in camera.colour_gain)}"]
     notes.append("no mask" if coverage is None else f"mask {100 * float((coverage > 0.5).mean()):.0f} % of the picture")
     caption = f"<b>{html.escape(name)}</b> {'; '.join(notes)}"
-    return f"<figure>{''.join(map(_img, pictures))}<figcaption>{caption}</figcaption></figure>"
+    return f"<figure><div class=row>{''.join(map(_img, pictures))}</div><figcaption>{caption}</figcaption></figure>"
 
 
 def _frame_figure(name: str, capture: Capture) -> str:
@@ -177,8 +181,8 @@ def _img(picture: UInt8[np.ndarray, "h w 3"]) -> str:
     return f'<img width={width} height={height} src="data:image/jpeg;base64,{text}">'
 
 
-def _flex(figures: Iterable[str]) -> str:
-    return "<div class=views>" + "\n".join(figures) + "</div>"
+def _group(kind: str, figures: Iterable[str]) -> str:
+    return f"<div class={kind}>" + "\n".join(figures) + "</div>"
 
 
 def _azimuth(camera: CaptureCamera) -> float:

@@ -75,6 +75,7 @@ def test_capture_is_written_with_its_page_and_the_dump_is_left_alone(job, rig):
     assert [path.name for path in job.output.iterdir()] == ["anna"]
     page = (folder / "qa.html").read_text()
     assert page.count("data:image/jpeg") == 3 * 3 + 2
+    assert page.count("<div class=row>") == 3  # each camera's three pictures stay side by side in a narrow window
     assert "http" not in page
 
 
