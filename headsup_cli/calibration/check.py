@@ -46,6 +46,7 @@ SubjectFromPlate = Callable[[Picture8, Picture8], UInt8[np.ndarray, "h w"]]
 
 _NEIGHBOURS = 4  # pictures of like direction that each is matched with whatever the pictures say
 _PICTURE_THREADS = 2
+_FEWEST_PICTURES = 2  # that can be read; with fewer the reason is the answer
 _MOST_UNCHECKED = 0.25  # share of the rig that goes without saying
 _LEAST_LEFT_OUT = 6  # points that a median is taken of
 _OVERRULED = "its correction would only fit wrong matches, and does not count"
@@ -90,6 +91,7 @@ class CheckResult:
     limit_px: float
     frame: str  # the first that was looked at
     outlines: Sequence[Outline | None] = ()  # of the subject there, by camera
+    unreadable: frozenset[str] = frozenset()  # cameras whose pictures there could not be used
 
     @property
     def failed(self) -> bool:
@@ -122,18 +124,20 @@ def check_calibration(
         known: What was found already.
 
     Raises:
-        InputError: A picture cannot be read, or no pictures show anything in common.
+        InputError: Hardly any picture can be read, or no pictures show anything in common.
     """
     times = StageTimes()
     with times.stage("features and matches"):
         seen = [look(dump, dump.frames[name], list(cameras.values()), subject_from_plate) for name in frames]
         tracks = concatenate([*(s.tracks for s in seen), *([board_tracks] if board_tracks is not None else [])])
     missing = {name.split("/", 1)[1]: why for name, why in dump.left_out.items() if name.split("/", 1)[0] in frames}
+    missing |= {name: why for s in seen for name, why in s.unreadable.items()}
     with times.stage("comparing"):
         outlines = seen[0].outlines
-        return judge(
+        result = judge(
             tracks, cameras, outlines=outlines, source=dump.path, frame=frames[0], known=known, missing=missing
         )
+    return replace(result, unreadable=frozenset(seen[0].unreadable))
 
 
 def judge(
@@ -260,6 +264,7 @@ class Seen:
 
     tracks: Tracks
     outlines: list[Outline | None]  # of the subject, by camera
+    unreadable: dict[str, str]  # cameras whose pictures could not be used, and why
 
 
 def look(dump: RigDump, frame: RigFrame, rig: Sequence[RigCamera], subject_from_plate: SubjectFromPlate) -> Seen:
@@ -270,27 +275,41 @@ def look(dump: RigDump, frame: RigFrame, rig: Sequence[RigCamera], subject_from_
         frame: The moment.
         rig: The cameras; only their lenses and viewing directions matter, and those little.
         subject_from_plate: Masks the subject of a picture by its clean plate.
+
+    Raises:
+        InputError: Fewer than two pictures can be read.
     """
     index = {camera.id: i for i, camera in enumerate(rig)}
     names = [name for name in frame.images if name in index]
     outlines: list[Outline | None] = [None] * len(rig)
 
-    def features(name: str) -> Features:
-        picture = read_picture(frame.images[name])
-        subject = _subject(dump, frame, name, picture, subject_from_plate)
+    def features(name: str) -> Features | InputError:
+        try:
+            picture = read_picture(frame.images[name])
+            subject = _subject(dump, frame, name, picture, subject_from_plate)
+        except InputError as error:
+            return error
         if subject is not None:
             outlines[index[name]] = outline_of(subject, rig[index[name]])
         return detect_features(picture, None if subject is None else subject > 0.5)
 
     with ThreadPoolExecutor(_PICTURE_THREADS) as pool:
-        found = list(progress(pool.map(features, names), "finding features", len(names)))
+        results = list(progress(pool.map(features, names), "finding features", len(names)))
+    failures = {name: result for name, result in zip(names, results, strict=True) if isinstance(result, InputError)}
+    if failures and len(names) - len(failures) < _FEWEST_PICTURES:
+        raise next(iter(failures.values()))
+    for name, failure in failures.items():
+        logger.warning("camera %s is left out: %s", name, failure)
+    names = [name for name in names if name not in failures]
+    found = [result for result in results if not isinstance(result, InputError)]
     cameras = [rig[index[name]] for name in names]
     flattened = [
         camera.unproject(f.pixels) @ camera.K[:2, :2].T + camera.K[:2, 2]
         for camera, f in zip(cameras, found, strict=True)
     ]
     matches = match_pictures(found, flattened, _neighbours(cameras))
-    return Seen(join_matches([index[name] for name in names], found, matches), outlines)
+    tracks = join_matches([index[name] for name in names], found, matches)
+    return Seen(tracks, outlines, {name: str(failure) for name, failure in failures.items()})
 
 
 def _subject(

@@ -41,7 +41,8 @@ def write_report(path: Path, dump: RigDump, result: CheckResult, refined: Refine
         result: Of the check.
         refined: The refined calibration, if one was made.
     """
-    shown = [camera for camera in result.cameras if camera.id in dump.frames[result.frame].images][:_PICTURES]
+    pictured = _pictured(dump, result)
+    shown = [camera for camera in result.cameras if camera.id in pictured][:_PICTURES]
     body = [_head(dump, result, refined), _scene(result), _table(result)]
     body += [_camera_section(dump, result, camera) for camera in shown]
     page = _PAGE.replace("@TITLE@", escape(f"{dump.path.resolve().name}: calibration check"))
@@ -271,9 +272,14 @@ def _partner(dump: RigDump, result: CheckResult, index: int) -> int | None:
     shared = np.bincount(tracks.camera[mine[tracks.point]], minlength=len(names)).astype(float)
     shared[index] = 0
     for other, name in enumerate(names):
-        if name in result.wrong or name not in dump.frames[result.frame].images:
+        if name in result.wrong or name not in _pictured(dump, result):
             shared[other] *= 0.01
     return int(shared.argmax()) if shared.max() >= 3 else None
+
+
+def _pictured(dump: RigDump, result: CheckResult) -> set[str]:
+    """Cameras with a picture that can be shown."""
+    return set(dump.frames[result.frame].images) - result.unreadable
 
 
 def _agreeing(result: CheckResult) -> Tracks:

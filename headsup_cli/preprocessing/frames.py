@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from headsup_cli.capture.rig_dump import RigDump
+from headsup_cli.capture.rigs.picture_layout import ONLY_FRAME
 from headsup_cli.errors import InputError
 from headsup_cli.media.images import to_8bit
 from headsup_cli.media.pictures import read_mask_picture, read_picture
@@ -98,7 +99,7 @@ class FrameReader:
             failures |= dict.fromkeys(unmasked, "no mask, while others have one")
             usable = {camera: view for camera, view in usable.items() if view.mask is not None}
         for camera, reason in failures.items():
-            logger.warning("frame %s: the view of camera %s is left out: %s", frame, camera, reason)
+            logger.warning("%sthe view of camera %s is left out: %s", _told(frame), camera, reason)
         if len(usable) < MIN_VIEWS:
             raise self._unusable(frame, next(iter(failures.values()), "no picture"))
         self._doubt(frame, usable)
@@ -148,7 +149,7 @@ class FrameReader:
                 self.threads,
             )
         if not any((mask > 127).any() for mask in masks):
-            logger.warning("frame %s: no subject found in any view; it goes without masks", frame)
+            logger.warning("%sno subject found in any view; it goes without masks", _told(frame))
             return views
         return {name: replace(views[name], mask=mask) for name, mask in zip(names, masks, strict=True)}
 
@@ -160,7 +161,7 @@ class FrameReader:
         ):
             if cameras:
                 named = ", ".join(cameras[:5]) + (", ..." if len(cameras) > 5 else "")
-                logger.warning("frame %s: the mask covers %s in camera %s", frame, what, named)
+                logger.warning("%sthe mask covers %s in camera %s", _told(frame), what, named)
 
     def _unusable(self, frame: str, reason: str) -> InputError:
         return InputError(
@@ -170,3 +171,8 @@ class FrameReader:
             expected=f"at least {MIN_VIEWS}",
             remedy="restore the pictures",
         )
+
+
+def _told(frame: str) -> str:
+    """What a message about a frame begins with; one without a name needs none."""
+    return "" if frame == ONLY_FRAME else f"frame {frame}: "

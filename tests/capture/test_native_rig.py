@@ -127,6 +127,8 @@ def test_bad_calibration_is_named_with_its_camera_and_field(tmp_path, changes, n
 def test_picture_of_another_size_is_refused(tmp_path):
     with pytest.raises(InputError, match="24 x 32 pixels, expected 48 x 32 as calibrated"):
         read_rig_dump(written(tmp_path / "d", width=48))
+    with pytest.raises(InputError, match="24 x 32 pixels, expected 32 x 24 as calibrated; turn it back"):
+        read_rig_dump(written(tmp_path / "turned", width=32, height=24))
 
 
 def test_camera_without_picture_is_left_out_with_a_warning(tmp_path, caplog):

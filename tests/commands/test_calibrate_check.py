@@ -1,4 +1,5 @@
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -45,6 +46,24 @@ def test_names_the_wrong_camera_refines_and_reports(dump, tmp_path, capsys):
     assert "1 of 5 cameras wrong" in html
     assert html.count("data:image/jpeg;base64,") >= 5
     assert "http" not in html.replace("http://www.w3.org", "")
+
+
+def test_goes_on_without_a_picture_that_cannot_be_read(dump, tmp_path, capsys):
+    folder, page = tmp_path / "ball", tmp_path / "check.html"
+    shutil.copytree(dump, folder)
+    broken = next((folder / "images").glob("c04.*"))
+    broken.write_bytes(broken.read_bytes()[:200])
+    assert run(["calibrate-check", str(folder), "--report", str(page), "--json"]) == 0
+    out, err = capsys.readouterr()
+    told = {camera["camera"]: camera for camera in json.loads(out)["cameras"]}
+    assert [told[name]["status"] for name in sorted(told)] == ["ok"] * 4 + ["unchecked"]
+    assert "truncated" in told["c04"]["findings"][0]
+    assert "camera c04 is left out" in err
+    assert "<figcaption><b>c04</b>" not in page.read_text()
+    for picture in (folder / "images").iterdir():
+        if not picture.name.startswith("c00"):
+            picture.write_bytes(b"")
+    assert run(["calibrate-check", str(folder)]) == 2
 
 
 def test_refuses_what_it_cannot_use(dump, tmp_path, capsys):

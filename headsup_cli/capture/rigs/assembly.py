@@ -7,6 +7,7 @@ from pathlib import Path
 
 from headsup_cli.capture.rig_dump import RigCamera, RigDump, RigFrame
 from headsup_cli.capture.rigs.calibrated_camera import CalibratedCamera
+from headsup_cli.capture.rigs.picture_layout import wrong_size
 from headsup_cli.capture.rigs.scale import Scale, guess_metres_per_unit
 from headsup_cli.capture.schemas import MAX_CAMERAS, MAX_FRAMES
 from headsup_cli.errors import InputError
@@ -100,7 +101,7 @@ def _sized(name: str, camera: CalibratedCamera, found: Findings, sizes: _Sizes) 
         if size is None or size == camera.size:
             continue
         if camera.size is not None and not (may_scale and _same_aspect(size, camera.size)):
-            raise _wrong_size(picture, size, camera.size)
+            raise wrong_size(picture, size, camera.size)
         camera, may_scale = camera.scaled_to(size), False
     if camera.size is None:
         raise InputError(
@@ -115,17 +116,8 @@ def _fitted(picture: Picture, camera: CalibratedCamera, sizes: _Sizes) -> Pictur
     if size is None or camera.size is None or size == camera.size:
         return picture
     if not _same_aspect(size, camera.size):
-        raise _wrong_size(picture, size, camera.size)
+        raise wrong_size(picture, size, camera.size)
     return replace(picture, size=camera.size)
-
-
-def _wrong_size(picture: Picture, size: tuple[int, int], calibrated: tuple[int, int]) -> InputError:
-    return InputError(
-        picture,
-        found="{} x {} pixels".format(*size),
-        expected="{} x {} as calibrated".format(*calibrated),
-        remedy="use the pictures' own calibration, or scale the one to the other",
-    )
 
 
 def _same_aspect(size: tuple[int, int], other: tuple[int, int]) -> bool:

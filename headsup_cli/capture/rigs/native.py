@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from headsup_cli.capture.confined_paths import confined
 from headsup_cli.capture.rig_dump import RigCamera, RigDump, RigFrame
 from headsup_cli.capture.rigs.opencv_storage import storage_files
-from headsup_cli.capture.rigs.picture_layout import ONLY_FRAME
+from headsup_cli.capture.rigs.picture_layout import ONLY_FRAME, wrong_size
 from headsup_cli.capture.schemas import ExpressionsFile, RigCalibrationFile, RigCameraEntry
 from headsup_cli.config_files.json_config import load_json_config
 from headsup_cli.errors import InputError
@@ -214,7 +214,8 @@ def _of_cameras(
 ) -> dict[str, Picture]:
     for name in cameras.keys() - pictures.keys():
         left_out[f"{frame}/{name}"] = "no picture"
-        logger.warning("frame %s: camera %s has no picture; the view is left out", frame, name)
+        of_frame = "" if frame == ONLY_FRAME else f"frame {frame}: "
+        logger.warning("%scamera %s has no picture; the view is left out", of_frame, name)
     used = _known(pictures, cameras)
     if not used:
         raise InputError(
@@ -240,12 +241,7 @@ def _check_sizes(cameras: Mapping[str, RigCamera], groups: list[dict[str, Pictur
         except InputError:
             continue  # unreadable pictures are told from missing ones where they are decoded
         if size != (camera.width, camera.height):
-            raise InputError(
-                picture.path,
-                found="{} x {} pixels".format(*size),
-                expected=f"{camera.width} x {camera.height} as calibrated",
-                remedy="use the pictures' own calibration, or scale the one to the other",
-            )
+            raise wrong_size(picture, size, (camera.width, camera.height))
 
 
 def _read_expressions(path: Path, frames: Mapping[str, RigFrame]) -> dict[str, dict[str, float]]:

@@ -27,6 +27,18 @@ def as_file_name(name: str) -> str:
     return "".join("_" if c in "/\\:" or ord(c) < 32 else c for c in name).lstrip(".")[:128] or ONLY_FRAME
 
 
+def wrong_size(picture: Picture, size: tuple[int, int], calibrated: tuple[int, int]) -> InputError:
+    """The error of a picture whose width and height are not its camera's."""
+    turned = "turn it back to how the camera saw it (EXIF's orientation is not heeded)"
+    scaled = "use the pictures' own calibration, or scale the one to the other"
+    return InputError(
+        picture,
+        found="{} x {} pixels".format(*size),
+        expected="{} x {} as calibrated".format(*calibrated),
+        remedy=turned if size == calibrated[::-1] else scaled,
+    )
+
+
 def frame_name(*parts: str) -> str:
     """The name of a moment from the folders and the file that tell of it."""
     return as_file_name("_".join(parts)) if parts else ONLY_FRAME
