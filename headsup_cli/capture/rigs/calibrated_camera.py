@@ -93,7 +93,8 @@ def rotation_from_quaternion(source: object, name: str, wxyz: Float[np.ndarray, 
     Raises:
         InputError: It is zero or not finite.
     """
-    norm = float(np.linalg.norm(wxyz))
+    with np.errstate(over="ignore"):
+        norm = float(np.linalg.norm(wxyz))
     if not 1e-6 < norm < 1e6:
         raise _bad(source, f"rotation of camera {name}", f"a quaternion of norm {norm:g}", "a unit quaternion")
     w, x, y, z = wxyz / norm

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from headsup_cli.capture.rigs.calibrated_camera import rotation_from_quaternion
 from headsup_cli.capture.rigs.detection import IMPORTERS, is_rig_dump, read_rig_dump
 from headsup_cli.errors import InputError
 from headsup_cli.media.images import write_image
@@ -315,3 +316,9 @@ def test_empty_folders_are_refused_by_every_importer(tmp_path, importer):
     assert not is_rig_dump(tmp_path / "nowhere")
     assert os.listdir(tmp_path) == []  # noqa: PTH208
     assert Path(tmp_path).is_dir()
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_huge_quaternion_is_told_without_an_overflow():
+    with pytest.raises(InputError, match="a quaternion of norm inf"):
+        rotation_from_quaternion("images.bin", "left", np.array([1e300, 1e300, 0.0, 0.0]))
