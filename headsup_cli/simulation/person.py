@@ -171,16 +171,18 @@ def _neck_vertices(anatomy: Anatomy) -> Int[np.ndarray, " n"]:
 def lit_mesh(person: Person, vertices: Float32[np.ndarray, "v 3"], lamps: Lamps, sample_m: float = 0.0004) -> LitMesh:
     """The posed person with hair, cut off as a bust, under the lamps.
 
+    What is worn, and the hair of the scalp, lie as they do at rest: faces move under them. Headscarves follow the chin.
+
     Args:
         person: Whom.
         vertices: From `posed_vertices`.
         lamps: In the head frame.
         sample_m: Width of a picture's sample at the head, metres (`strands.sample_footprint_m`): no strand is thinner.
     """
-    anatomy = default_anatomy()
-    clothes = _clothes(person, anatomy, vertices)
+    anatomy, rest = default_anatomy(), posed_vertices(person, {})
+    clothes = _clothes(person, anatomy, rest)
     pieces = [_body(person, anatomy, vertices), *clothes]
-    worn = wear(person.accessories, anatomy, vertices)
+    worn = wear(person.accessories, anatomy, rest, vertices)
     if worn is not None:
         pieces.append(_piece(worn.vertices, worn.solid, worn.faces, worn.part, worn.detail))
     starts = np.cumsum([0] + [len(piece.columns) for piece in pieces])
@@ -188,9 +190,11 @@ def lit_mesh(person: Person, vertices: Float32[np.ndarray, "v 3"], lamps: Lamps,
     faces = np.concatenate([piece.faces + start for piece, start in zip(pieces, starts[:-1], strict=True)])
     strongest = np.argsort(-lamps.colours.sum(1))[:HIGHLIGHTS]
     covers = [Cover(piece.columns[:, :3], piece.columns[:, 6:9]) for piece in clothes]
-    body = measured_body(vertices, covers, sample_m, person.bust.bottom_m, person.bust.tilt)
+    still, body = (
+        measured_body(at, covers, sample_m, person.bust.bottom_m, person.bust.tilt) for at in (rest, vertices)
+    )
     hidden = partial(hair_hidden_deg, person.accessories)
-    tresses = grow_hair(person.hair, person.paint, body, sample_m, hidden)
+    tresses = grow_hair(person.hair, person.paint, still, sample_m, hidden, face=body)
     tresses += grow_beard(person.hair, person.paint, body, person.beard_m, sample_m)
     hair_light = shine_through(tresses, body.field, lamps, strongest)
     through = hair_light.on_skin(columns[:, :3], columns[:, 6:9])

@@ -100,15 +100,30 @@ def hair_hidden_deg(accessories: Accessories, azimuth_deg: Float[np.ndarray, "*n
     return line + accessories.headwear_deg
 
 
-def wear(accessories: Accessories, anatomy: Anatomy, vertices: Float[np.ndarray, "v 3"]) -> AccessoryMesh | None:
-    """Fit everything to a head whose template-topology vertices are given in the head frame; None for nothing."""
+def wear(
+    accessories: Accessories,
+    anatomy: Anatomy,
+    vertices: Float[np.ndarray, "v 3"],
+    posed: Float[np.ndarray, "v 3"] | None = None,
+) -> AccessoryMesh | None:
+    """Fit everything to a head.
+
+    Args:
+        accessories: What to wear.
+        anatomy: Of the template.
+        vertices: The head at rest in the head frame, template topology; glasses, earrings and hats stay as they sit.
+        posed: The same head in an expression, which headscarves lie on; `vertices` where not given.
+
+    Returns:
+        None for nothing.
+    """
     parts = []
     if accessories.rims != "none":
         parts += _glasses(accessories, anatomy, vertices)
     if accessories.earrings != "none":
         parts += _earrings(accessories, vertices)
     if accessories.headwear == "headscarf":
-        parts.append(_headscarf(accessories, anatomy, vertices))
+        parts.append(_headscarf(accessories, anatomy, vertices, vertices if posed is None else posed))
     elif accessories.headwear != "none":
         parts += _hat(accessories, anatomy, vertices)
     if not parts:
@@ -307,12 +322,17 @@ def _brim(edge: Float[np.ndarray, "c 3"], azimuth_deg: Float[np.ndarray, " c"]) 
     return _mesh(both.reshape(-1, 3), _grid_faces(*both.shape[:2]), HAT, 0.01, 0.0)
 
 
-def _headscarf(accessories: Accessories, anatomy: Anatomy, vertices: Float[np.ndarray, "v 3"]) -> AccessoryMesh:
-    """A scarf over head, ears, neck and collar, open before the face: a smooth hull of the skin, cut out."""
+def _headscarf(
+    accessories: Accessories, anatomy: Anatomy, vertices: Float[np.ndarray, "v 3"], posed: Float[np.ndarray, "v 3"]
+) -> AccessoryMesh:
+    """A scarf over head, ears, neck and collar, open before the face: a smooth hull of the skin, cut out.
+
+    It lies on the `posed` skin, and its opening, fitted to the `vertices` at rest, goes down with the chin.
+    """
     landmarks = AnnySource.shared().mesh.landmarks
-    brow, chin = vertices[landmarks["glabella"], 1], vertices[landmarks["chin_bottom"], 1]
+    brow, chin = vertices[landmarks["glabella"], 1], posed[landmarks["chin_bottom"], 1]
     rows, columns = 44, _HAT_COLUMNS
-    skin = vertices[anatomy.skin & (np.hypot(vertices[:, 0], vertices[:, 2] + 0.05) < 0.145)]
+    skin = posed[anatomy.skin & (np.hypot(vertices[:, 0], vertices[:, 2] + 0.05) < 0.145)]
     row, turn, reach = _hull_coordinates(skin)
     grid = np.zeros((rows, columns), np.float32)
     np.maximum.at(grid, (np.clip(row * rows, 0, rows - 1).astype(int), (turn * columns).astype(int) % columns), reach)

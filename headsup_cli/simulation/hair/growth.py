@@ -23,19 +23,25 @@ _SCALP_M2 = 0.062  # area that `Style.strands` and `Style.locks` count for
 
 
 def grow_hair(
-    hair: Hair, paint: Paint, body: Body, sample_m: float, hidden_deg: HiddenDeg | None = None
+    hair: Hair,
+    paint: Paint,
+    body: Body,
+    sample_m: float,
+    hidden_deg: HiddenDeg | None = None,
+    face: Body | None = None,
 ) -> list[Tress]:
     """Grow all hair of the head: on the scalp, brows and lashes. Beards: `grow_beard`.
 
     Args:
         hair: What grows on the scalp.
         paint: Colours of hair; shape of brows and lashes.
-        body: The posed person.
+        body: The person.
         sample_m: Width of a picture's sample at the head, metres: strands are no thinner, and fewer the wider they are.
         hidden_deg: Polar angle about the skull's centre, by azimuth, down to which headwear covers the scalp: no
             strand grows there, and those just below lie flat.
+        face: The same person in an expression, which brows and lashes follow; `body` where not given.
     """
-    return [*_grow_scalp(hair, paint, body, sample_m, hidden_deg), *grow_brows(hair, paint, body, sample_m)]
+    return [*_grow_scalp(hair, paint, body, sample_m, hidden_deg), *grow_brows(hair, paint, face or body, sample_m)]
 
 
 def _grow_scalp(hair: Hair, paint: Paint, body: Body, sample_m: float, hidden_deg: HiddenDeg | None) -> list[Tress]:

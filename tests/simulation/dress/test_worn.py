@@ -18,6 +18,7 @@ from headsup_cli.simulation.body.anatomy import (
 )
 from headsup_cli.simulation.drawing.lighting import sample_lamps
 from headsup_cli.simulation.drawing.shading import render_mesh
+from headsup_cli.simulation.drawing.strands import SCALP
 from headsup_cli.simulation.dress.accessories import hair_hidden_deg, sample_accessories, wear
 from headsup_cli.simulation.dress.clothes import KINDS, dress, sample_garment
 from headsup_cli.simulation.dress.cutting import split
@@ -172,3 +173,33 @@ def test_labels_follow_what_is_worn(bald):
     assert {GLASSES, LENS, EARRING, HAT} <= parts
     assert (CLOTHES in parts) == (person.garment.kind != "none")
     assert not {GLASSES, LENS, EARRING, HAT, SCARF} & set(lit_mesh(person, vertices, lamps).part.tolist())
+
+
+@pytest.mark.parametrize("expression", [{"eyeLookInLeft": 0.6, "eyeLookOutRight": 0.6}, {"browInnerUp": 1.0}])
+def test_a_look_or_raised_brows_move_neither_glasses_nor_hair(expression):
+    person = next(
+        p for p in (sample_person(np.random.default_rng(seed)) for seed in range(99)) if p.hair.style == "long"
+    )
+    person = replace(person, accessories=worn(person, rims="square", earrings="hoops"))
+    lamps = sample_lamps(np.random.default_rng(3))
+    still, moved = (lit_mesh(person, posed_vertices(person, pose), lamps) for pose in ({}, expression))
+    for part in (GLASSES, LENS, EARRING):
+        np.testing.assert_array_equal(*(mesh.columns[mesh.faces[mesh.part == part], :3] for mesh in (still, moved)))
+    hair = [mesh.strands.columns[mesh.strands.first[mesh.strands.kind == SCALP], :3] for mesh in (still, moved)]
+    assert len(hair[0]) > 1000
+    np.testing.assert_array_equal(*hair)
+
+
+def test_headscarves_follow_the_chin_but_not_the_brows(bald):
+    person, rest = bald
+    accessories, anatomy = worn(person, headwear="headscarf", headwear_deg=58.0), default_anatomy()
+
+    def opening(expression):
+        mesh = wear(accessories, anatomy, rest, posed_vertices(person, expression))
+        front = mesh.vertices[(np.abs(mesh.vertices[:, 0]) < 0.01) & (mesh.vertices[:, 2] > 0.0)]
+        above = front[:, 1] > rest[AnnySource.shared().mesh.landmarks["nose_tip"], 1]
+        return front[above, 1].min(), front[~above, 1].max()
+
+    (top, bottom), (raised, _), (_, opened) = (opening(pose) for pose in ({}, {"browInnerUp": 1.0}, {"jawOpen": 1.0}))
+    assert abs(raised - top) < 0.002
+    assert opened < bottom - 0.006
