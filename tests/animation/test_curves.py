@@ -103,3 +103,12 @@ def test_plot_shows_the_moving_curve_and_the_time():
     assert changed.min() < 40
     assert changed.max() > 160
     assert len(np.unique(plot.strip.reshape(-1, 3), axis=0)) > 2
+
+
+def test_plot_draws_every_moving_curve_and_none_across_the_names():
+    strip = CurvePlot(clip("range-of-motion"), 520, 120).strip
+    paper = strip[-1, 0]
+    peaks = (strip[60] != paper).any(1)  # half way up: each of the 52 goes up and comes down again
+    assert np.diff(peaks.astype(int)).clip(0).sum() > 60
+    late = CurvePlot(ramp(), 600, 120).strip[:30, 580:]
+    assert (late == paper).all(), "the curve is at its top here, the names stand to the left"
