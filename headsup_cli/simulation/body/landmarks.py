@@ -42,6 +42,8 @@ _POINTS: tuple[dict[int, float], ...] = (
 )
 # fmt: on
 _BROWS = slice(17, 27)
+_UPPER_LIDS, _LOWER_LIDS = [37, 38, 43, 44], [41, 40, 47, 46]
+_BRIDGE, _NOSE_BASE = 27, 33
 
 
 def landmarks_68(vertices: Float[np.ndarray, "v 3"], brow_lift_m: float = 0.0) -> Float[np.ndarray, "68 3"]:
@@ -55,6 +57,14 @@ def landmarks_68(vertices: Float[np.ndarray, "v 3"], brow_lift_m: float = 0.0) -
     if brow_lift_m:
         corners, shares = _brows_on_skin(round(brow_lift_m, 4))
         points[_BROWS] = (vertices[corners] * shares[..., None]).sum(1)
+    return _with_lids_met(points)
+
+
+def _with_lids_met(points: Float[np.ndarray, "68 3"]) -> Float[np.ndarray, "68 3"]:
+    """Where a lid that shuts has slid over the other, both end where the upper one is seen to."""
+    upper, lower = points[_UPPER_LIDS], points[_LOWER_LIDS]
+    open_ = (upper - lower) @ (points[_BRIDGE] - points[_NOSE_BASE]) > 0
+    points[_LOWER_LIDS] = np.where(open_[:, None], lower, upper)
     return points
 
 

@@ -45,3 +45,17 @@ def test_landmarks_follow_the_expression():
     assert moved[27:36].max() < 0.005
     gap = landmarks_68(opened)[62, 1] - landmarks_68(opened)[66, 1]
     assert gap > 0.008
+
+
+def test_lids_that_shut_meet():
+    source = AnnySource.shared()
+    neutral = source.vertices_for(AVERAGE_ADULT)
+    shapes = source.blendshapes_for(AVERAGE_ADULT)
+    blink = shapes[ARKIT_NAMES.index("eyeBlinkLeft")] + shapes[ARKIT_NAMES.index("eyeBlinkRight")]
+    for strength in (0.6, 1.6):  # the latter as on eyes that are less open than the average
+        points = landmarks_68(neutral + strength * blink)
+        gaps = points[[37, 38, 43, 44], 1] - points[[41, 40, 47, 46], 1]
+        assert (gaps >= 0).all()
+        assert (gaps > 0.0005).all() == (strength < 1)
+    shut = (neutral + 1.6 * blink)[[6, 54]]  # the right upper lid's own vertices
+    np.testing.assert_allclose(points[[37, 38]], shut)
