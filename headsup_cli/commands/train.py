@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 PRESETS = Path(__file__).parents[1] / "configs"
 _HELD_OUT_SEED = 900_000_000  # far from the seeds of people trained on
 _VIEWS, _HELD_OUT_VIEWS = 12, 4
-_LATENT_PEOPLE = 1000  # simulated for the stages that work on latents; about 20 minutes of a core
+# Simulated for the stages that work on latents: people, expressions of each beside the neutral face, and the height of
+# their pictures. A portrait takes a third of a second of a core: 11 minutes for the prior and for animation.
+_LATENT_PEOPLE = {"prior": (1000, 1, 192), "animation": (340, 5, 256)}
 _BUST_SHARE = 0.35  # of the people are cut off above the picture's rim, as scans are
 
 AnyPreset = TypeVar("AnyPreset", bound=StrictModel)
@@ -146,7 +148,8 @@ def train(
             job = partial(_train_head, captures or [], config or "small", template_folder=template, dry_run=dry_run)
             job = partial(job, workers=workers, init=init, tensorboard=tensorboard)
         else:
-            made = partial(_latents, latents, captures or [], checkpoint, template, output, simulate=simulate)
+            people = _LATENT_PEOPLE[stage] if simulate else None
+            made = partial(_latents, latents, captures or [], people, checkpoint, template, output)
             job = partial(_train_on_latents, stage, made, checkpoint, config or stage)
         report = job(settings or (), output, device=own_device, seconds=seconds or math.inf)
         if report is not None and is_first_process():
@@ -247,12 +250,11 @@ def _train_on_latents(
 def _latents(
     file: Path | None,
     captures: list[Path],
+    simulated: tuple[int, int, int] | None,
     checkpoint: Path | None,
     template_folder: Path | None,
     output: Path,
     device: "torch.device",
-    *,
-    simulate: bool,
 ) -> "LatentSet":
     """Read from a file, or encoded from captures or simulated people and kept beside the run."""
     from headsup_cli.batch.subjects import expand_subjects
@@ -266,8 +268,9 @@ def _latents(
         return load_latents(file or kept)
     if captures:
         portraits = portraits_of_captures(expand_subjects(captures, is_capture))
-    elif simulate:
-        portraits = portraits_of_simulated(varied_people(_LATENT_PEOPLE))
+    elif simulated is not None:
+        count, expressions, height_px = simulated
+        portraits = portraits_of_simulated(varied_people(count), expressions=expressions, height_px=height_px)
     else:
         raise InputError(
             "--latents",

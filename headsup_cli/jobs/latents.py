@@ -17,7 +17,7 @@ from headsup_cli.model.config import DEFAULT_CHECKPOINT
 from headsup_cli.model.views import Views
 from headsup_cli.runtime.progress import progress
 from headsup_cli.simulation.attributes import attributes
-from headsup_cli.simulation.body.expressions import coefficients, sample_expression
+from headsup_cli.simulation.body.expressions import coefficients, sample_expression, sample_shapes
 from headsup_cli.simulation.drawing.lighting import sample_lamps
 from headsup_cli.simulation.drawing.shading import render_mesh
 from headsup_cli.simulation.drawing.strands import sample_footprint_m
@@ -27,7 +27,7 @@ from headsup_cli.template.template import Template
 from headsup_cli.training.captions import facts_of
 from headsup_cli.training.latents import LatentSet, Portrait, encode_latents, mirrored
 
-_VIEWS, _WIDTH_PX, _HEIGHT_PX, _SUPERSAMPLING = 8, 144, 192, 2  # of simulated portraits
+_VIEWS, _SUPERSAMPLING = 8, 2  # of simulated portraits
 
 _CROWD = 3000  # people whom those to be encoded are chosen from
 _VARIED = ("sex", "age", "build", "skin", "hair", "hair colour", "beard", "glasses", "headwear", "expression")
@@ -54,12 +54,22 @@ def portraits_of_captures(captures: Sequence[Path]) -> Portraits:
     return portrait, 2 * len(moments)
 
 
-def portraits_of_simulated(people: Sequence[int], seed: int = 0) -> Portraits:
-    """People who do not exist, by number, each with a neutral face and with an expression.
+def portraits_of_simulated(
+    people: Sequence[int], seed: int = 0, *, expressions: int = 1, height_px: int = 192
+) -> Portraits:
+    """People who do not exist, by number, each with a neutral face and with expressions.
 
     Mirror images, which are worth having of captures, cost more here than new people tell.
+
+    Args:
+        people: Their numbers in the crowd.
+        seed: Of the crowd.
+        expressions: Of each person: a plausible one, then ones of any shapes at random.
+        height_px: Of the pictures, which are three quarters as wide. Small ones tell people apart; a faint expression
+            needs what the encoder can see.
     """
-    return lambda index: _simulated(seed, people[index // 2], expressive=bool(index % 2)), 2 * len(people)
+    faces = 1 + expressions
+    return lambda index: _simulated(seed, people[index // faces], index % faces, height_px), faces * len(people)
 
 
 def varied_people(count: int, seed: int = 0) -> list[int]:
@@ -122,13 +132,16 @@ def _person(seed: int, number: int) -> tuple[np.random.Generator, Person, dict[s
     return rng, sample_person(rng, departure=1.0), sample_expression(rng)
 
 
-def _simulated(seed: int, number: int, *, expressive: bool) -> Portrait:
-    """The same person, light and cameras whatever the expression."""
+def _simulated(seed: int, number: int, face: int, height_px: int) -> Portrait:
+    """The same person, light and cameras whatever the face: 0 is neutral, 1 plausible, others any shapes."""
     rng, person, expression = _person(seed, number)
-    lamps, cameras = sample_lamps(rng), sample_cameras(rng, _VIEWS, _WIDTH_PX, _HEIGHT_PX)
-    shown = expression if expressive else {}
-    mesh = lit_mesh(person, posed_vertices(person, shown), lamps, sample_footprint_m(cameras, _SUPERSAMPLING))
+    lamps, cameras = sample_lamps(rng), sample_cameras(rng, _VIEWS, 3 * height_px // 4, height_px)
+    if face == 0:
+        expression = {}
+    elif face > 1:
+        expression = sample_shapes(np.random.default_rng([seed, number, 0x5A9, face]))
+    mesh = lit_mesh(person, posed_vertices(person, expression), lamps, sample_footprint_m(cameras, _SUPERSAMPLING))
     rgb, alpha = render_mesh(mesh, person.paint, cameras, _SUPERSAMPLING, np.ones((_VIEWS, 3)))
     single = Cameras(cameras.cam_from_world.float(), cameras.K.float(), cameras.width, cameras.height)
     views = Views(torch.from_numpy(rgb), torch.from_numpy(alpha)[..., None], single, masked=True)
-    return Portrait(views, number, torch.from_numpy(coefficients(shown)), attributes(person))
+    return Portrait(views, number, torch.from_numpy(coefficients(expression)), attributes(person))

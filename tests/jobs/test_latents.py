@@ -50,6 +50,19 @@ def test_a_simulated_person_keeps_face_light_and_cameras_under_an_expression(mon
     assert 0 < change.mean() < 0.05, "the face moves, the rest stays"
 
 
+def test_more_expressions_of_a_person_begin_with_the_same_two_faces(monkeypatch):
+    monkeypatch.setattr(latents, "_VIEWS", 1)
+    few, _ = portraits_of_simulated([7, 1], height_px=64)
+    many, count = portraits_of_simulated([7, 1], expressions=3, height_px=64)
+    assert count == 8
+    faces = [many(index) for index in range(4, 8)]
+    assert {one.subject for one in faces} == {1}
+    assert {tuple(one.views.rgb.shape) for one in faces} == {(1, 64, 48, 3)}
+    for index, one in enumerate(faces[:2]):
+        assert torch.equal(few(2 + index).views.rgb, one.views.rgb)
+    assert len({tuple(one.coefficients.tolist()) for one in faces}) == 4
+
+
 def test_people_to_learn_from_show_rare_looks_often(monkeypatch):
     common = {"sex": "male", "glasses": "none", "headwear": "none", "expression": "neutral"}
     rare = common | {"headwear": "headscarf", "expression": "smiling"}

@@ -3,7 +3,7 @@ import pytest
 
 from headsup_cli.simulation.attributes import attributes, hair_colour
 from headsup_cli.simulation.body.anatomy import EYE, SKIN, Part, default_anatomy
-from headsup_cli.simulation.body.expressions import coefficients, sample_expression
+from headsup_cli.simulation.body.expressions import coefficients, sample_expression, sample_shapes
 from headsup_cli.simulation.body.identity import age_years, neutral_vertices, sample_identity
 from headsup_cli.simulation.body.measurements import face_measurements
 from headsup_cli.simulation.drawing.lighting import SETUPS, sample_lamps
@@ -47,6 +47,17 @@ def test_expressions_are_arkit_and_eyes_look_the_same_way():
         assert expression.get("eyeLookUpLeft") == expression.get("eyeLookUpRight")
     assert {"jawOpen", "mouthSmileLeft", "eyeBlinkLeft", "browInnerUp"} <= set().union(*drawn)
     assert coefficients({"jawOpen": 0.5})[ARKIT_NAMES.index("jawOpen")] == 0.5
+
+
+def test_shapes_are_drawn_whatever_they_are_alone_and_together_on_one_side_and_on_both():
+    rng = np.random.default_rng(2)
+    drawn = [sample_shapes(rng) for _ in range(200)]
+    assert set().union(*drawn) == set(ARKIT_NAMES)
+    assert {len(shapes) for shapes in drawn} >= {1, 2, 3, 4, 5}
+    assert all(0.3 <= weight <= 1 for shapes in drawn for weight in shapes.values())
+    sides = [(shapes.get("browDownLeft"), shapes.get("browDownRight")) for shapes in drawn]
+    assert any(left and left == right for left, right in sides)
+    assert any(left and not right for left, right in sides)
 
 
 def test_expression_moves_the_mouth_and_not_the_skull():

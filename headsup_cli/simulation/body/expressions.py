@@ -75,6 +75,23 @@ def sample_expression(rng: np.random.Generator) -> dict[str, float]:
     return {name: float(min(value, 1.0)) for name, value in weights.items() if value > 0.01}
 
 
+def sample_shapes(rng: np.random.Generator) -> dict[str, float]:
+    """Draw one to five of the 52 shapes, whichever they are, so that each is seen without its usual company.
+
+    Every other time a shape comes with its like on the other side, at the same strength.
+
+    Returns:
+        Coefficients between 0.3 and 1 by ARKit name; what is not named is 0.
+    """
+    weights: dict[str, float] = {}
+    for name in rng.choice(ARKIT_NAMES, rng.integers(1, 6), replace=False):
+        strength, both = float(rng.uniform(0.3, 1.0)), rng.random() < 0.5
+        weights[str(name)] = strength
+        if both and (stem := name.removesuffix("Left").removesuffix("Right")) != name:
+            weights |= {f"{stem}{side}": strength for side in ("Left", "Right")}
+    return {name: weights[name] for name in ARKIT_NAMES if name in weights}
+
+
 _BLINKS = (*["eyeBlinkLeft eyeBlinkRight"] * 4, "eyeBlinkLeft", "eyeBlinkRight")
 
 
