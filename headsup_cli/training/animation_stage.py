@@ -22,6 +22,7 @@ from headsup_cli.model.config import DEFAULT_CHECKPOINT
 from headsup_cli.model.expression import Expression, ExpressionConfig, ExpressionTransformer, save_expression
 from headsup_cli.model.head_model import HeadModel
 from headsup_cli.model.latent_set import LatentSet
+from headsup_cli.template.arkit import ARKIT_NAMES
 from headsup_cli.template.default import load_template
 from headsup_cli.training.config import Schedule
 from headsup_cli.training.loop import Terms, TrainingReport, optimise
@@ -29,6 +30,7 @@ from headsup_cli.training.loop import Terms, TrainingReport, optimise
 logger = logging.getLogger(__name__)
 
 _RIDGES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)  # penalties tried for the average changes
+_PLACES = {"eyes": ("eye",), "brows": ("brow",), "mouth": ("jaw", "mouth", "tongue"), "cheeks": ("cheek", "nose")}
 _OFFSET_M, _COLOUR = 0.002, 0.03  # differences of decoded maps that weigh one each
 
 
@@ -85,6 +87,13 @@ class ExpressionPairs:
         energy = (self.posed - self.neutral).square().flatten(1).sum(1)
         trust = 1 / (energy + energy.median())
         return trust / trust.mean()
+
+    def by_place(self) -> dict[str, ExpressionPairs]:
+        """Those whose expression, by the squares of its coefficients, is for the most part in one place of the face."""
+        squares = self.coefficients.square()
+        most = 0.5 * squares.sum(1)
+        at = {place: [name.startswith(stems) for name in ARKIT_NAMES] for place, stems in _PLACES.items()}
+        return {place: self[(squares[:, there].sum(1) > most).nonzero()[:, 0]] for place, there in at.items()}
 
     def fainter(self, share: Float[Tensor, " n"]) -> ExpressionPairs:
         """Expressions of a share of the strength, for which half the way in latent space is a good guess."""
@@ -218,8 +227,11 @@ class _ExpressionObjective:
         provenance = {"program": f"headsup {__version__}", "seed": self.config.seed, "steps": step}
         provenance |= {"pairs": len(self.pairs), "people": self.people}
         if len(self.held_out):
-            there, back = explained_share(averaged, self.held_out)
-            provenance |= {"held_out_explained": round(there, 3), "held_out_explained_back": round(back, 3)}
+            parts = {"all": self.held_out, **self.held_out.by_place()}
+            shares = {place: explained_share(averaged, pairs) for place, pairs in parts.items() if len(pairs)}
+            provenance["held_out_explained"] = {place: round(there, 3) for place, (there, _) in shares.items()}
+            provenance["held_out_explained_back"] = {place: round(back, 3) for place, (_, back) in shares.items()}
+            provenance["held_out_pairs"] = {place: len(parts[place]) for place in shares}
         network = ExpressionTransformer(self.network.config, self.network.latent)
         network.load_state_dict(averaged.state_dict())
         save_expression(path, Expression(network, self.model_hash, provenance))

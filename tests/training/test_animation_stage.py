@@ -8,6 +8,7 @@ from headsup_cli.model.config import ModelConfig
 from headsup_cli.model.expression import load_expression
 from headsup_cli.model.head_model import HeadModel
 from headsup_cli.model.latent_set import LatentSet
+from headsup_cli.template.arkit import ARKIT_NAMES
 from headsup_cli.template.default import load_template
 from headsup_cli.training.animation_stage import (
     AnimationPreset,
@@ -67,6 +68,19 @@ def test_pairs_are_of_one_person():
         torch.testing.assert_close(latents.coefficients[5 + owner], b)
 
 
+def test_pairs_are_told_apart_by_where_most_of_the_expression_is():
+    b = torch.zeros(4, 52)
+    for row, shapes in enumerate(({"jawOpen": 0.9, "browInnerUp": 0.5}, {"browInnerUp": 0.5}, {"noseSneerLeft": 1.0})):
+        for name, weight in shapes.items():
+            b[row, ARKIT_NAMES.index(name)] = weight
+    b[3, [ARKIT_NAMES.index(name) for name in ("eyeBlinkLeft", "jawOpen")]] = 0.5  # neither is most of it
+    latents = torch.arange(4.0)[:, None, None, None].expand(-1, 1, 2, 2)
+    places = ExpressionPairs(latents, latents, b).by_place()
+    assert {place: pairs.neutral[:, 0, 0, 0].tolist() for place, pairs in places.items()} == {
+        "eyes": [], "brows": [1.0], "mouth": [0.0], "cheeks": [2.0],
+    }  # fmt: skip
+
+
 def test_average_changes_are_found_in_spite_of_outliers():
     latents, changes = people(200, "x")
     found = typical_changes(ExpressionPairs.of(latents))
@@ -87,6 +101,8 @@ def test_training_explains_people_it_has_not_seen_and_resumes(checkpoint, tmp_pa
     learned = load_expression(tmp_path / "run" / "model.safetensors")
     assert learned.model_hash == latent_fingerprint(checkpoint)
     assert learned.provenance["steps"] == 12
+    told = learned.provenance["held_out_explained"]
+    assert told.keys() == learned.provenance["held_out_pairs"].keys() >= {"all", "mouth"}
     _, held_out = latents.divided(preset.training.held_out_share)
     there, back = explained_share(learned.network, ExpressionPairs.of(held_out))
     assert min(there, back) > 0.5
