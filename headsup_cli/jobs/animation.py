@@ -13,8 +13,7 @@ from headsup_cli.gaussians.head import read_head
 from headsup_cli.jobs.head_source import source_hash, source_name
 from headsup_cli.jobs.receipts import fingerprint, is_current, write_receipt
 from headsup_cli.jobs.rigging import ready_to_animate
-from headsup_cli.model.config import DEFAULT_CHECKPOINT
-from headsup_cli.model.expression import DEFAULT_EXPRESSION
+from headsup_cli.model.config import DEFAULT_CHECKPOINT, expression_weights
 from headsup_cli.runtime.hashing import sha256_of
 from headsup_cli.template.default import load_template
 from headsup_cli.template.template import Template
@@ -64,7 +63,7 @@ class AnimateJob:
         return fingerprint("animate", inputs, self._options())
 
     def _weights(self) -> tuple[Path, Path]:
-        return self.checkpoint or DEFAULT_CHECKPOINT, self.expression or DEFAULT_EXPRESSION
+        return self.checkpoint or DEFAULT_CHECKPOINT, self.expression or expression_weights(self.checkpoint)
 
     def _options(self) -> dict[str, object]:
         return {"rig": self.rig, "to": self.to, "options": asdict(self.options)}

@@ -8,6 +8,7 @@ from pydantic import Field, PositiveInt
 from headsup_cli.config_files.schema import StrictModel
 
 DEFAULT_CHECKPOINT = Path(__file__).parent / "weights" / "small.safetensors"  # the weights that ship
+EXPRESSION_FILE = "expression.safetensors"  # the expression transformer, beside the weights whose latents it moves
 AttentionKind = Literal["projected", "global"]
 
 
@@ -95,3 +96,9 @@ class ModelConfig(StrictModel):
     def resolution(self) -> int:
         """Texels along one side of the predicted maps."""
         return self.latent.resolution * 2 ** (len(self.decoder.channels) - 1)
+
+
+def expression_weights(checkpoint: Path | None) -> Path:
+    """Where the expression transformer of some weights is: beside them, else beside those that come with headsup."""
+    beside = (checkpoint or DEFAULT_CHECKPOINT).with_name(EXPRESSION_FILE)
+    return beside if beside.is_file() else DEFAULT_CHECKPOINT.with_name(EXPRESSION_FILE)

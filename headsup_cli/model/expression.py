@@ -16,12 +16,10 @@ from torch.nn import functional as F  # noqa: N812
 from headsup_cli.config_files.json_config import load_json_config
 from headsup_cli.config_files.schema import StrictModel
 from headsup_cli.config_files.weights_file import read_weights, restore_weights, write_weights
-from headsup_cli.errors import InputError
 from headsup_cli.model.config import LatentConfig
 from headsup_cli.model.layers import silence
 
 SHAPES = 52  # ARKit's coefficients, in the order of template.arkit.ARKIT_NAMES
-DEFAULT_EXPRESSION = Path(__file__).parent / "weights" / "expression.safetensors"
 _REMEDY = "copy them again, or train them with 'headsup train --stage animation'"
 Direction = Literal["to expression", "to neutral"]
 _DIRECTIONS: tuple[Direction, ...] = ("to expression", "to neutral")
@@ -114,8 +112,8 @@ class _ExpressionFile(StrictModel, populate_by_name=True):
     provenance: dict[str, Any]
 
 
-def save_expression(path: Path, expression: Expression, *, dtype: torch.dtype = torch.float32) -> None:
-    """Write `path` (safetensors) and the JSON of the same name, each atomically, the JSON first."""
+def save_expression(path: Path, expression: Expression) -> None:
+    """Write `path` (safetensors, half precision) and the JSON of the same name, each atomically, the JSON first."""
     network = expression.network
     file = _ExpressionFile(
         schema_="headsup-expression/1",
@@ -124,26 +122,18 @@ def save_expression(path: Path, expression: Expression, *, dtype: torch.dtype = 
         model_hash=expression.model_hash,
         provenance=dict(expression.provenance),
     )
-    write_weights(path, network, file, dtype)
+    write_weights(path, network, file, torch.float16)
 
 
-def load_expression(path: Path | None = None) -> Expression:
+def load_expression(path: Path) -> Expression:
     """Read a transformer; no code in the file is ever run.
 
     Args:
-        path: The `.safetensors` file; the one that ships with headsup by default.
+        path: The `.safetensors` file.
 
     Raises:
-        InputError: A file is missing or damaged, or none ships.
+        InputError: A file is missing or damaged.
     """
-    if path is None and not DEFAULT_EXPRESSION.exists():
-        raise InputError(
-            "--rig",
-            found="latent, for which no weights come with headsup yet",
-            expected="--expression FILE",
-            remedy="train them with 'headsup train --stage animation', or take --rig geometric",
-        )
-    path = path or DEFAULT_EXPRESSION
     file = load_json_config(path.with_suffix(".json"), _ExpressionFile)
     network = ExpressionTransformer(file.expression, file.latent)
     restore_weights(network, path, read_weights(path, remedy=_REMEDY), remedy=_REMEDY)
