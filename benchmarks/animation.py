@@ -6,9 +6,11 @@
     python benchmarks/animation.py --people 32 --work DIR  # simulated people whom no training saw, 8 expressions each
     python benchmarks/animation.py --rig geometric --rig latent --rig blend
     python benchmarks/animation.py --pictures DIR      # left as is, animated, real: side by side
+    python benchmarks/animation.py --neutralise --people 16 --work DIR  # heads in expressions, made neutral
 
-PSNR where the template's face, eyes and mouth show in the real picture's pose. For the latent rig also how much of the
-way from the neutral latent to the one that the encoder makes of the real expression F goes (Z consistency).
+PSNR where the template's face, eyes and mouth show in the real picture's pose, which is the first rig's for all of
+them. For the latent rig also how much of the way from the neutral latent to the one that the encoder makes of the real
+expression F goes (Z consistency).
 
 Simulated people stand before eight cameras, their head frame is the true one, and their neutral heads are refined in
 `--steps` steps and kept in DIR, so that the figures do not depend on the machine's speed. What a head lacks of the
@@ -26,7 +28,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from headsup_cli.animation.rig import Pose, Rig
+from headsup_cli.animation.rig import Pose
+from headsup_cli.animation.rigs import rigged
 from headsup_cli.cameras.camera import Cameras
 from headsup_cli.capture.capture import Capture
 from headsup_cli.capture.rigs.detection import read_rig_dump
@@ -37,10 +40,11 @@ from headsup_cli.gaussians.spherical_harmonics import SH_C0
 from headsup_cli.inference.capture_views import capture_views
 from headsup_cli.inference.options import RefineOptions
 from headsup_cli.inference.refine import refine
-from headsup_cli.jobs.rigging import ready_to_animate
+from headsup_cli.jobs.rigging import made_neutral, mouth_marks
 from headsup_cli.media.images import to_8bit, write_image
 from headsup_cli.metrics.image_quality import psnr
 from headsup_cli.model.checkpoint import Checkpoint, load_checkpoint
+from headsup_cli.model.config import expression_weights
 from headsup_cli.model.expression import load_expression
 from headsup_cli.model.views import Views
 from headsup_cli.preprocessing.options import PreprocessOptions
@@ -103,6 +107,19 @@ def simulated_moments(people: int, work: Path, steps: int, template: Template) -
             yield Moment(f"{seed}/{frame}", head, subject.expressions[frame], pictures(subject, frame, work))
 
 
+def neutralised_moments(people: int, work: Path, template: Template) -> Iterator[tuple[Moment, Head]]:
+    """Heads in expressions of simulated people beside their neutral pictures, and the same made neutral."""
+    checkpoint = load_checkpoint(None, template)
+    for seed in range(FIRST_UNSEEN, FIRST_UNSEEN + people):
+        subject = simulate_subject(seed, SIMULATED)
+        neutral, *others = subject.expressions
+        wanted = pictures(subject, neutral, work)
+        for frame in others:
+            head = refined(str(seed), pictures(subject, frame, work), checkpoint, 0, template)
+            still = made_neutral(head, subject.expressions[frame], template, checkpoint, checkpoint=None)
+            yield Moment(f"{seed}/{frame}", head, subject.expressions[frame], wanted), still
+
+
 def pictures(subject: SimulatedSubject, frame: str, work: Path) -> Views:
     """What the cameras see of a moment, without background; drawn once."""
     cameras = [ideal_camera(camera) for camera in subject.cameras.values()]
@@ -156,27 +173,54 @@ def face_mask(gaussians: Gaussians, views: Views, template: Template, resolution
     return (render(replace(gaussians, sh=sh), views.cameras).rgb[..., 0] > 0.5).float() * (views.mask[..., 0] > 0.5)
 
 
-def compare(moment: Moment, rig: Rig, template: Template, pictures: Path | None) -> tuple[float, float]:
-    """PSNR of the head as it is and of the animated one."""
-    views, posed = moment.views, rig.pose(Pose.of(moment.coefficients))
-    mask = face_mask(posed, views, template, moment.head.maps.resolution)
-    still, moved = (render(gaussians, views.cameras).rgb.clamp(0, 1) for gaussians in (rig.neutral, posed))
+def compare(
+    moment: Moment, as_is: Gaussians, posed: list[Gaussians], template: Template, given: argparse.Namespace
+) -> tuple[float, list[float]]:
+    """PSNR of the head as it is and of posed ones, in the face region of the first of these."""
+    views = moment.views
+    mask = face_mask(posed[0], views, template, moment.head.maps.resolution)
     seen = (mask.sum((1, 2)) > 0.01 * mask[0].numel()).nonzero()[:, 0]  # from behind there is no face
-    before, after = (psnr(rgb[seen], views.rgb[seen], mask[seen]).mean().item() for rgb in (still, moved))
-    if pictures is not None:
+    drawn = [render(gaussians, views.cameras).rgb.clamp(0, 1) for gaussians in (as_is, *posed)]
+    before, *after = (psnr(rgb[seen], views.rgb[seen], mask[seen]).mean().item() for rgb in drawn)
+    if given.pictures is not None:
         for index in seen:
-            row = torch.cat([still[index], moved[index], views.rgb[index], moved[index] * mask[index, ..., None]], 1)
-            write_image(pictures / f"{moment.name.replace('/', '_')}_{int(index):02d}.png", to_8bit(row.numpy()))
+            pictures = [rgb[index] for rgb in (*drawn, views.rgb)] + [drawn[1][index] * mask[index, ..., None]]
+            name = f"{moment.name.replace('/', '_')}_{int(index):02d}.png"
+            write_image(given.pictures / name, to_8bit(torch.cat(pictures, 1).numpy()))
     return before, after
 
 
-def consistency(moment: Moment, checkpoint: Path | None, expression: Path | None, template: Template) -> float:
-    """Share of the squared way between the latents of neutral and expression that F goes."""
-    model = load_checkpoint(checkpoint, template).model
-    wanted = model(moment.views.resized(model.config.encoder.image_size_px)).latent
-    neutral, b = moment.head.latent, torch.from_numpy(Pose.of(moment.coefficients).weights)
-    found = load_expression(expression).network(neutral[None], b[None])[0]
-    return 1 - float((found - wanted).square().sum() / (neutral - wanted).square().sum())
+def consistency(moment: Moment, given: argparse.Namespace, template: Template) -> float:
+    """Share of the squared way from the head's latent to that of the pictures that F goes."""
+    model = load_checkpoint(given.checkpoint, template).model
+    wanted = model.encode(moment.views.resized(model.config.encoder.image_size_px))
+    start, b = moment.head.latent, torch.from_numpy(Pose.of(moment.coefficients).weights)
+    network = load_expression(given.expression or expression_weights(given.checkpoint)).network
+    found = network(start[None], b[None], "to neutral" if given.neutralise else "to expression")[0]
+    return 1 - float((found - wanted).square().sum() / (start - wanted).square().sum())
+
+
+def neutralised_gains(given: argparse.Namespace, template: Template) -> Iterator[tuple[Moment, float, list[float]]]:
+    """What making heads neutral brings them towards the neutral pictures, moment by moment, and PSNR before."""
+    for moment, still in neutralised_moments(given.people, given.work, template):
+        before, after = compare(moment, moment.head.gaussians(template), [still.gaussians(template)], template, given)
+        yield moment, before, [after[0] - before]
+
+
+def animated_gains(
+    moments: Iterator[Moment], kinds: list[str], given: argparse.Namespace, template: Template
+) -> Iterator[tuple[Moment, float, list[float]]]:
+    """What animating brings each rig, moment by moment, and PSNR before."""
+    head, rigs = None, []
+    for moment in moments:
+        if moment.head is not head:
+            head = moment.head
+            weights = {"checkpoint": given.checkpoint, "expression": given.expression}
+            marks = mouth_marks(head.gaussians(template), template)
+            rigs = [rigged(head, template, kind, **weights, marks=marks) for kind in kinds]
+        posed = [rig.pose(Pose.of(moment.coefficients)) for rig in rigs]
+        before, after = compare(moment, rigs[0].neutral, posed, template, given)
+        yield moment, before, [one - before for one in after]
 
 
 def parsed() -> argparse.Namespace:
@@ -188,6 +232,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--refine", default="0", metavar="SECONDS")
     parser.add_argument("--head", type=Path)
     parser.add_argument("--rig", action="append", choices=["geometric", "latent", "blend"])
+    parser.add_argument("--neutralise", action="store_true")
     parser.add_argument("--checkpoint", type=Path)
     parser.add_argument("--expression", type=Path)
     parser.add_argument("--pictures", type=Path)
@@ -198,23 +243,22 @@ def parsed() -> argparse.Namespace:
 def main() -> None:
     given, template = parsed(), load_template()
     kinds = given.rig or ["geometric"]
-    if given.people:
-        moments = simulated_moments(given.people, given.work, given.steps, template)
+    if given.neutralise:
+        kinds, measured = ["made neutral"], neutralised_gains(given, template)
     else:
-        moments = rig_dump_moments(given.subject, given.head, given.refine, template)
-    print(f"{'':28} neutral  " + "  ".join(f"{kind:>9}" for kind in kinds) + "   Z")
-    gains, beyond_gaze, head, rigs = [], [], None, []
-    for moment in moments:
-        if moment.head is not head:
-            head = moment.head
-            weights = {"checkpoint": given.checkpoint, "expression": given.expression}
-            rigs = [ready_to_animate(head, template, kind, **weights) for kind in kinds]
-        results = [compare(moment, rig, template, given.pictures) for rig in rigs]
-        gains.append([after - before for before, after in results])
+        if given.people:
+            moments = simulated_moments(given.people, given.work, given.steps, template)
+        else:
+            moments = rig_dump_moments(given.subject, given.head, given.refine, template)
+        measured = animated_gains(moments, kinds, given, template)
+    print(f"{'':28}   as is  " + "  ".join(f"{kind:>9}" for kind in kinds) + "   Z")
+    gains, beyond_gaze = [], []
+    for moment, before, gain in measured:
+        gains.append(gain)
         beyond_gaze.append(any(not name.startswith(GAZE) for name in moment.coefficients))
-        way = consistency(moment, given.checkpoint, given.expression, template) if kinds != ["geometric"] else np.nan
-        shown = "  ".join(f"{gain:+9.2f}" for gain in gains[-1])
-        print(f"{moment.name:28} {results[0][0]:7.2f}  {shown}  {way:+.2f}", flush=True)
+        way = consistency(moment, given, template) if kinds != ["geometric"] else np.nan
+        shown = "  ".join(f"{one:+9.2f}" for one in gain)
+        print(f"{moment.name:28} {before:7.2f}  {shown}  {way:+.2f}", flush=True)
     several = np.array(gains)
     rows = {
         "mean": several.mean(0),

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from jaxtyping import Float, Float32
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from headsup_cli.animation.geometric_rig import geometric_rig
@@ -21,10 +22,14 @@ from headsup_cli.gaussians.spherical_harmonics import SH_C0
 from headsup_cli.gaussians.uv_maps import GaussianMaps, bind, texel_anchors
 from headsup_cli.model.expression import SHAPES, ExpressionTransformer
 from headsup_cli.model.head_model import HeadModel
+from headsup_cli.template.brow_lift import lifted_blendshapes
 from headsup_cli.template.template import Template
+from headsup_cli.template.texels import sample_texels, texel_positions
 
 _STILL_M = 1e-4  # texels that the latent moves by less do not follow it
 _PLAIN = 0.012  # changes of colour and of opacity's logit below this are not seen
+_NEIGHBOURS, _ALIKE_M = 8, 0.001  # points that move a Gaussian back; those nearer than this do alike
+_OFF_M = 0.015  # from the surface: what lies farther off follows it less, and at twice the distance not at all
 _EYES = [index for index, part in enumerate(RIGID_PARTS) if part.startswith("eye")]
 
 
@@ -75,8 +80,9 @@ def neutralised(
     template: Template,
     model: HeadModel,
     transformer: ExpressionTransformer,
+    marks: MouthMarks | None = None,
 ) -> Head:
-    """A head captured in an expression, made neutral.
+    """A head captured in an expression, made neutral: moved by the template's blendshapes, painted by its latent.
 
     Args:
         head: In the expression, with the latent that `model` gave it.
@@ -84,16 +90,46 @@ def neutralised(
         template: The one that the head was made with.
         model: Decodes the latent.
         transformer: F, which goes back from (Zb, b) to Zn as well.
+        marks: Where the head's mouth is, and the template's in that expression.
 
     Raises:
         InputError: The head has no latent, or not one of this model.
     """
     latent = _latent_of(head, model)
-    still = transformer(latent[None], coefficients[None], "to neutral")[0]
+    still = transformer(latent[None], coefficients[None], "to neutral")[0].clone()
     decoded = _decoder(model, template, head.maps.resolution)
-    before, after = (decoded(z).tensors() for z in (latent, still))
-    maps = {name: tensor + (after[name] - before[name]).clone() for name, tensor in head.maps.tensors().items()}
-    return replace(head, maps=GaussianMaps(**maps), latent=still.clone())
+    before, after = decoded(latent), decoded(still)
+    painted = replace(
+        head.maps,
+        offset=_moved_back(head, coefficients, template, marks),
+        sh=head.maps.sh + (after.sh - before.sh),
+        opacity_logit=head.maps.opacity_logit + (after.opacity_logit - before.opacity_logit),
+    )
+    return replace(head, maps=painted, latent=still)
+
+
+def _moved_back(
+    head: Head, coefficients: Float[Tensor, " 52"], template: Template, marks: MouthMarks | None
+) -> Float[Tensor, "r r 3"]:
+    """Offsets of the maps with every Gaussian moved back as the points of the posed template that it lies on.
+
+    Not as its own texel's point: reconstruction puts lips some millimetres beside their texels, see
+    `registration.registered`, and teeth that show anywhere. Eyes are sure, and follow their texels.
+    """
+    anchors, texels = texel_anchors(template, head.maps.resolution), sample_texels(template, head.maps.resolution)
+    way = np.tensordot(coefficients.numpy(), lifted_blendshapes(template), 1)
+    points, ways = (texel_positions(texels, part)[texels.mask] for part in (template.vertices + way, way))
+    part = np.array(template.part_names)[template.face_parts[texels.face[texels.mask]]]
+    eyes = np.isin(part, [RIGID_PARTS[index] for index in _EYES])
+    seen = points if marks is None else marks.moved(points)
+    means = bind(head.maps, anchors).means.numpy()
+    apart_m, nearest = cKDTree(seen[~eyes]).query(means, k=_NEIGHBOURS)
+    weight = 1 / (apart_m**2 + _ALIKE_M**2)
+    moved = (weight[..., None] * ways[~eyes][nearest]).sum(1) / weight.sum(1, keepdims=True)
+    moved *= np.clip(2 - apart_m[:, :1] / _OFF_M, 0, 1)
+    moved[eyes] = ways[eyes]
+    back = anchors.frames.mT @ torch.from_numpy(moved).float()[..., None]
+    return head.maps.offset - anchors.scatter(back[..., 0])
 
 
 def _latent_of(head: Head, model: HeadModel) -> Float[Tensor, "z q q"]:

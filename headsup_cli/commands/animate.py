@@ -63,7 +63,7 @@ ExpressionOption = Annotated[
     typer.Option(
         "--expression",
         metavar="FILE",
-        help="Weights of the latent rig; those that come with headsup.",
+        help="Weights of the latent rig; those beside the checkpoint, else headsup's own.",
         show_default=False,
     ),
 ]

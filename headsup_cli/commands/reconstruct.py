@@ -62,6 +62,10 @@ def reconstruct(
     neutral: Annotated[
         bool, typer.Option("--neutral", help="The most neutral moment; so it is without --frame.")
     ] = False,
+    neutralise: Annotated[
+        bool,
+        typer.Option("--neutralise", help="Make the head neutral, by the weights of the frame's expression."),
+    ] = False,
     refine_cameras: Annotated[
         bool, typer.Option("--refine-cameras", help="With --refine: correct the cameras' poses too.")
     ] = False,
@@ -121,6 +125,7 @@ def reconstruct(
         template,
         read=partial(read_rig_dump, importer=format, distortion=distortion),
         frames="every" if every else "one",
+        neutralise=neutralise,
         queue=tuple(paths) if workers == 1 else (),
     )
     manifest = output / "manifest.jsonl"

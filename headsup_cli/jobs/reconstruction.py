@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from headsup_cli.capture.rigs.detection import read_rig_dump
 from headsup_cli.errors import InputError
 from headsup_cli.gaussians.head_folder import is_head, read_provenance
 from headsup_cli.inference.options import ReconstructOptions
-from headsup_cli.model.config import DEFAULT_CHECKPOINT
+from headsup_cli.model.config import DEFAULT_CHECKPOINT, expression_weights
 from headsup_cli.preprocessing.inventory import digest, take_inventory
 from headsup_cli.preprocessing.options import PreprocessOptions
 from headsup_cli.runtime.atomic import atomic_directory
@@ -28,6 +28,7 @@ from headsup_cli.template.default import load_template
 from headsup_cli.template.template import Template
 
 if TYPE_CHECKING:
+    from headsup_cli.inference.reconstruct import Reconstruction
     from headsup_cli.model.checkpoint import Checkpoint
 
 ORBIT_FILE = "orbit.mp4"
@@ -53,6 +54,7 @@ class ReconstructJob:
     template_folder: Path | None
     read: Callable[[Path], RigDump] = read_rig_dump
     frames: Literal["one", "every"] = "one"  # the options' frame, or every frame of the subject
+    neutralise: bool = False  # take the frame's expression out of the head again
     queue: tuple[Path, ...] = ()  # subjects in the order in which this process gets them: it prepares one ahead
     _template: Template | None = field(default=None, repr=False)
     _model: Checkpoint | None = field(default=None, repr=False)
@@ -100,11 +102,25 @@ class ReconstructJob:
             times=replace(times, seconds=dict(times.seconds)),
             made_from=self._key(subject, frame),
         )
+        if self.neutralise:
+            result = self._made_neutral(result, capture, frame)
         with atomic_directory(self._head_folder(subject, frame)) as unfinished:
             write_reconstruction(result, unfinished, surface)
             if self.orbit:
                 turning = result.gaussians.to(self._resolved_device())
                 write_orbit(turning, unfinished / ORBIT_FILE, width=_ORBIT_SIZE_PX, height=_ORBIT_SIZE_PX)
+
+    def _made_neutral(self, made: Reconstruction, capture: Capture, frame: str | None) -> Reconstruction:
+        """The head without the expression that the capture says it was in; head and report say which that was."""
+        from headsup_cli.jobs.rigging import made_neutral
+
+        shown = {name: weight for name, weight in _expression(capture, frame).items() if weight}
+        if not shown:
+            return made
+        surface = self._surface()
+        head = made_neutral(made.head, shown, surface, self._weights(), checkpoint=self.checkpoint)
+        head = replace(head, provenance={**head.provenance, "neutralised": shown})
+        return replace(made, head=head, gaussians=head.gaussians(surface), report={**made.report, "neutralised": shown})
 
     def _head_folder(self, subject: Path, frame: str | None) -> Path:
         folder = self.folder(subject)
@@ -168,6 +184,8 @@ class ReconstructJob:
             pictures = digest(take_inventory(self._dump(subject), self._preparation(), surface))
         weights = sha256_of(self.checkpoint or DEFAULT_CHECKPOINT)
         made_from = [__version__, pictures, weights, surface.sha256, asdict(self.options)]
+        if self.neutralise:
+            made_from.append(sha256_of(expression_weights(self.checkpoint)))
         return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
 
     def _dump(self, subject: Path) -> RigDump:
@@ -193,6 +211,20 @@ class ReconstructJob:
         if self._model is None:
             self._model = load_checkpoint(self.checkpoint, self._surface(), self._resolved_device())
         return self._model
+
+
+def _expression(capture: Capture, frame: str | None) -> Mapping[str, float]:
+    """ARKit weights of a frame; none are a neutral face, if the capture tells those of any frame."""
+    name = capture.frame_named(frame)
+    if not any(moment.expression for moment in capture.frames.values()):
+        raise InputError(
+            f"capture {capture.subject}",
+            field=f"frames.{name}.expression",
+            found="not told",
+            expected="the ARKit weights of the expression, for --neutralise to take it out",
+            remedy="write them into the rig dump's expressions.json",
+        )
+    return capture.frames[name].expression
 
 
 class _Ahead:

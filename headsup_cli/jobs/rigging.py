@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float
 
+from headsup_cli.animation.latent_rig import neutralised
 from headsup_cli.animation.registration import MouthMarks
-from headsup_cli.animation.rig import Rig
-from headsup_cli.animation.rigs import RigKind, rigged
+from headsup_cli.animation.rig import Pose, Rig
+from headsup_cli.animation.rigs import RigKind, expression_transformer, rigged
 from headsup_cli.cameras.trajectories import orbit
 from headsup_cli.gaussians.gaussians import Gaussians
 from headsup_cli.gaussians.head import Head
 from headsup_cli.media.images import to_8bit
+from headsup_cli.model.checkpoint import Checkpoint
 from headsup_cli.preprocessing.landmarks.detection import NetworkDetector, RigView, detect
 from headsup_cli.preprocessing.landmarks.triangulation import triangulate
 from headsup_cli.rendering.render import render
 from headsup_cli.simulation.body.landmarks import landmarks_68
+from headsup_cli.template.brow_lift import lifted_blendshapes
 from headsup_cli.template.default import DEFAULT_NAME
 from headsup_cli.template.template import Template
 
@@ -45,8 +50,38 @@ def ready_to_animate(
 
 
 @torch.no_grad()
-def mouth_marks(gaussians: Gaussians, template: Template) -> MouthMarks | None:
-    """Landmarks of a mouth in the head frame; None where no mouth is seen, or the template is not headsup's own."""
+def made_neutral(
+    head: Head, expression: Mapping[str, float], template: Template, loaded: Checkpoint, *, checkpoint: Path | None
+) -> Head:
+    """A head without the expression that it was captured in; see `animation.latent_rig.neutralised`.
+
+    Args:
+        head: That `checkpoint` reconstructed.
+        expression: ARKit's coefficients by name.
+        template: The one that the head was made with.
+        loaded: What `checkpoint` holds.
+        checkpoint: Weights that gave the head its latent; those that come with headsup by default.
+
+    Raises:
+        InputError: A coefficient is not ARKit's, or no expression transformer belongs to the weights.
+    """
+    b, transformer = Pose.of(expression).weights, expression_transformer(checkpoint)
+    posed = template.vertices + np.tensordot(b, lifted_blendshapes(template), 1)
+    marks = mouth_marks(head.gaussians(template), template, posed)
+    return neutralised(head, torch.from_numpy(b), template, loaded.model, transformer, marks)
+
+
+@torch.no_grad()
+def mouth_marks(
+    gaussians: Gaussians, template: Template, vertices: Float[np.ndarray, "v 3"] | None = None
+) -> MouthMarks | None:
+    """Landmarks of a mouth in the head frame; None where no mouth is seen, or the template is not headsup's own.
+
+    Args:
+        gaussians: The head.
+        template: The one that it was made with.
+        vertices: The template's in the head's expression; neutral ones by default.
+    """
     if template.name != DEFAULT_NAME:
         return None
     cameras = orbit(24, _SIZE_PX, _SIZE_PX)[list(_VIEWS)]
@@ -56,5 +91,7 @@ def mouth_marks(gaussians: Gaussians, template: Template) -> MouthMarks | None:
     found = triangulate(seen, np.zeros(3))
     chosen = np.r_[_MOUTH]
     chosen = chosen[np.sqrt(np.trace(found.covariance[chosen], axis1=1, axis2=2)) < _SURE_M]
-    marks = MouthMarks(landmarks_68(template.vertices)[chosen], found.positions[chosen])
+    marks = MouthMarks(
+        landmarks_68(template.vertices if vertices is None else vertices)[chosen], found.positions[chosen]
+    )
     return marks if marks.tell else None

@@ -10,12 +10,14 @@ from headsup_cli.animation.rig import Pose
 from headsup_cli.animation.rigs import rigged
 from headsup_cli.errors import InputError
 from headsup_cli.gaussians.head import Head
-from headsup_cli.gaussians.uv_maps import bind, texel_anchors
+from headsup_cli.gaussians.uv_maps import bind, template_maps, texel_anchors
 from headsup_cli.model.checkpoint import latent_fingerprint, save_checkpoint
 from headsup_cli.model.config import ModelConfig
 from headsup_cli.model.expression import Expression, ExpressionConfig, ExpressionTransformer, save_expression
 from headsup_cli.model.head_model import HeadModel
 from headsup_cli.template.arkit import ARKIT_NAMES
+from headsup_cli.template.brow_lift import lifted_blendshapes
+from headsup_cli.template.texels import sample_texels, texel_positions
 
 ATTRIBUTES = ("means", "quats", "scales", "opacities", "sh")
 
@@ -98,20 +100,48 @@ def test_a_blend_moves_as_the_geometric_rig_and_paints_as_the_latent_one(head, t
     torch.testing.assert_close(blend.opacities, rig.pose(pose).opacities, atol=1e-6, rtol=0)
 
 
-def test_neutralised_undoes_the_expression_of_the_maps(head, template, model, transformer):
+def test_neutralised_moves_back_with_the_template_and_paints_as_the_latent_says(head, template, model, transformer):
     b = torch.zeros(52)
-    b[3] = 0.5
+    for name, weight in {"jawOpen": 0.6, "browInnerUp": 0.8, "mouthSmileLeft": 0.5}.items():
+        b[ARKIT_NAMES.index(name)] = weight
+    anchors, texels = texel_anchors(template, 96), sample_texels(template, 96)
+    way = np.tensordot(b.numpy(), lifted_blendshapes(template), 1)
+    moved = torch.from_numpy(texel_positions(texels, way)[texels.mask]).float()
+    on_it = template_maps(96)  # lies on the template, and so where its texels say
+    offset = anchors.scatter((anchors.frames.mT @ moved[..., None])[..., 0])
+    smiling = replace(head, maps=replace(on_it, offset=offset))  # captured with its face moved as the template's
+    back = neutralised(smiling, b, template, model, transformer)
+    apart = (bind(back.maps, anchors).means - anchors.positions).norm(dim=1)
+    still = moved.norm(dim=1) < 1e-4
+    assert moved[~still].norm(dim=1).mean() > 0.004
+    assert apart[~still].mean() < 1e-4
+    assert apart[still].mean() < 1e-5
     with torch.no_grad():
-        posed = transformer(head.latent[None], b[None])[0].clone()
-        maps = model.decode(posed).map(torch.clone)
-    back = neutralised(replace(head, latent=posed, maps=maps), b, template, model, transformer)
-    expected = transformer(posed[None], b[None], "to neutral")[0].detach()
-    torch.testing.assert_close(back.latent, expected, atol=1e-6, rtol=0)
-    with torch.no_grad():
-        wanted = model.decode(expected)
-    torch.testing.assert_close(back.maps.offset, wanted.offset, atol=1e-6, rtol=0)
+        neutral = transformer(head.latent[None], b[None], "to neutral")[0]
+        before, after = (model.decode(z).resampled(texel_anchors(template, 64), 96) for z in (head.latent, neutral))
+    torch.testing.assert_close(back.latent, neutral, atol=1e-6, rtol=0)
+    torch.testing.assert_close(back.maps.sh - on_it.sh, after.sh - before.sh, atol=1e-5, rtol=0)
     unchanged = neutralised(head, torch.zeros(52), template, model, transformer)
-    torch.testing.assert_close(unchanged.maps.sh, head.maps.sh, atol=1e-6, rtol=0)
+    for name, tensor in unchanged.maps.tensors().items():
+        torch.testing.assert_close(tensor, head.maps.tensors()[name], atol=0, rtol=0)
+
+
+def test_neutralised_moves_what_lies_beside_its_texel_as_the_place_where_it_lies(head, template, model, transformer):
+    b = torch.zeros(52)
+    b[ARKIT_NAMES.index("jawOpen")] = 0.6
+    anchors, texels = texel_anchors(template, 96), sample_texels(template, 96)
+    way = np.tensordot(b.numpy(), lifted_blendshapes(template), 1)
+    points, ways = (texel_positions(texels, part)[texels.mask] for part in (template.vertices + way, way))
+    chin = int(np.linalg.norm(points - (template.vertices + way)[template.landmarks["chin"]], axis=1).argmin())
+    ear = int(np.abs(points - points[points[:, 0].argmax()]).sum(1).argmin())  # a texel far from the jaw
+    offset = anchors.scatter(torch.zeros(len(anchors), 3))
+    lying = torch.from_numpy(points[chin]).float() - anchors.positions[ear]
+    offset.flatten(0, 1)[anchors.index[ear]] = anchors.frames[ear].mT @ lying
+    displaced = replace(head, maps=replace(template_maps(96), offset=offset))
+    back = neutralised(displaced, b, template, model, transformer)
+    moved = bind(back.maps, anchors).means[ear] - torch.from_numpy(points[chin]).float()
+    assert np.linalg.norm(ways[chin]) > 0.005
+    torch.testing.assert_close(moved, -torch.from_numpy(ways[chin]).float(), atol=5e-4, rtol=0)
 
 
 def test_heads_without_this_models_latent_are_refused(head, template, model, transformer):

@@ -120,6 +120,33 @@ def test_fewer_views_and_the_head_keeps_its_place_in_the_rig(heads, sample, prog
     assert few.maps.resolution == 128
 
 
+def test_a_smiling_frame_is_made_neutral(sample, program, tmp_path):
+    call = ("reconstruct", sample, "-o", tmp_path, "--frame", "01_smile", "--quiet")
+    assert program(*call)[0] == 0
+    smiling = read_head(tmp_path / "anna")
+    code, _, err = program(*call, "--neutralise")
+    assert code == 0, err
+    neutral = read_head(tmp_path / "anna")
+    shown = json.loads((sample / "expressions.json").read_text())["01_smile"]
+    assert neutral.provenance["neutralised"] == shown
+    assert json.loads((tmp_path / "anna" / "report.json").read_text())["neutralised"] == shown
+    assert not torch.equal(neutral.latent, smiling.latent)
+    moved = (neutral.gaussians(load_template()).means - smiling.gaussians(load_template()).means).norm(dim=1)
+    assert moved.max() > 1e-3
+    written = (tmp_path / "anna" / "head.json").stat().st_mtime_ns
+    assert program(*call, "--neutralise")[0] == 0
+    assert (tmp_path / "anna" / "head.json").stat().st_mtime_ns == written, "finished"
+
+
+def test_what_expression_it_was_must_be_known(sample, program, tmp_path):
+    rig = shutil.copytree(sample, tmp_path / "anna")
+    (rig / "expressions.json").unlink()
+    code, _, err = program("reconstruct", rig, "-o", tmp_path / "heads", "--frame", "01_smile", "--neutralise", "-q")
+    assert code == 2
+    assert "frames.01_smile.expression is not told" in err
+    assert "expressions.json" in err
+
+
 def test_any_3dgs_ply_is_rendered(heads, program, tmp_path):
     ply = shutil.copy(heads / "anna" / "gaussians.ply", tmp_path / "other.ply")
     code, out, _ = program("render", ply, "-o", tmp_path, "--frames", "3", "--size", "64x48", "--background", "#ff0000")
