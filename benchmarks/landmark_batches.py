@@ -20,12 +20,14 @@ from headsup_cli.preprocessing.landmarks.points import MIRRORED, faces_left
 FIRST_UNSEEN = 1_000_000  # people from this number on are for evaluation alone
 BATCH = 32
 VIEWS = 12  # of one person
+HELD_OUT_STEP = 5  # of the crops held out, every how many-th is looked at
 FILES_AT_ONCE = 12  # whose crops are mixed
 SIMULATED_CROP_PX = 128  # of the pixels that simulated crops have; the rest is margin
 TURN_DEG, DIRECTION_DEG, GROWTH, SHIFT_M = 5.0, 5.0, 0.07, 0.009  # standard deviations of the rough head pose
 ANY_WAY_UP = 0.06  # share of crops turned at will, so that the network knows when a head is not upright
+NO_HEAD, NOWHERE_M = 0.04, 0.03  # share of crops that show no head, so that the network knows; spread of their points
 NOISE_LEVELS = 4
-BEND_CELLS, BEND_PX, BEND_ROUNDS = (4, 8), 2.5, 4  # along each side; largest standard deviation; of inversion
+BEND_CELLS, BEND_M, BEND_ROUNDS = (4, 8), 0.008, 4  # along each side; largest standard deviation; of inversion
 
 
 class Batch(NamedTuple):
@@ -50,6 +52,15 @@ def batches(folder: Path, rng: np.random.Generator) -> Iterator[Batch]:
             yield disturbed(images[picked], points[picked], mean_points, rng)
 
 
+def held_out_batches(folder: Path) -> list[Batch]:
+    """The same few crops, every time, of people that are never trained on; none if there are none."""
+    mean_points, rng = load_head_shape().landmark_mean, np.random.default_rng(0)
+    held_out = sorted(set(folder.glob("people_*.npz")) - set(training_files(folder)))
+    files = [np.load(path) for path in held_out]
+    chosen = [[file[kind][::HELD_OUT_STEP] for kind in ("images", "points")] for file in files]
+    return [disturbed(images, points, mean_points, rng) for images, points in chosen]
+
+
 def training_files(folder: Path) -> list[Path]:
     """Files of people that may be trained on, in order."""
     return [path for path in sorted(folder.glob("people_*.npz")) if int(path.stem.split("_")[1]) < FIRST_UNSEEN]
@@ -64,6 +75,9 @@ def disturbed(images: np.ndarray, points: np.ndarray, mean_points: np.ndarray, r
         mirror = faces_left(expected[index])  # as the detector does
         if mirror:
             expected[index] = expected[index][MIRRORED] * [-1, 1] + [CROP_PX, 0]
+        if rng.random() < NO_HEAD:
+            out[index], moved[index] = _without_a_head(images, expected[index], rng)
+            continue
         layer, moved[index] = _moved(image, points[index], mirror, rng)
         layer = layer.astype(np.float32) / 255
         out[index] = layer[..., :3] + _background(images, rng) * (1 - layer[..., 3:])
@@ -107,7 +121,7 @@ def _bend(rng: np.random.Generator) -> np.ndarray:
     Brows, jaws and lips leave their usual places one by one, so that they have to be looked at to be found.
     """
     cells = int(rng.integers(*BEND_CELLS))
-    coarse = rng.normal(0, rng.uniform(0, BEND_PX), (cells, cells, 2)).astype(np.float32)
+    coarse = rng.normal(0, rng.uniform(0, BEND_M) * CROP_PX / CROP_SIDE_M, (cells, cells, 2)).astype(np.float32)
     return cv2.resize(coarse, (CROP_PX, CROP_PX), interpolation=cv2.INTER_CUBIC)
 
 
@@ -146,11 +160,21 @@ def _background(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return cv2.resize(part, (CROP_PX, CROP_PX), interpolation=cv2.INTER_LINEAR).astype(np.float32) / 255
 
 
+def _without_a_head(
+    images: np.ndarray, expected: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """A picture of anything else; its points may lie anywhere about where they are expected."""
+    any_colours = rng.random((CROP_PX, CROP_PX, 3), dtype=np.float32)
+    picture = any_colours if rng.random() < 0.25 else _background(images, rng)
+    spread_px = NOWHERE_M * CROP_PX / CROP_SIDE_M
+    return np.broadcast_to(picture, any_colours.shape), expected + rng.normal(0, spread_px, expected.shape)
+
+
 def _occlude(image: np.ndarray, images: np.ndarray, rng: np.random.Generator) -> None:
     """Something in front of the head, in place."""
     cover = np.zeros((CROP_PX, CROP_PX), np.uint8)
     middle = tuple(int(v) for v in rng.integers(0, CROP_PX, 2))
-    axes = tuple(int(v) for v in rng.integers(4, 32, 2))
+    axes = tuple(int(v) for v in rng.integers(CROP_PX // 24, CROP_PX // 3, 2))
     cv2.ellipse(cover, middle, axes, float(rng.uniform(0, 180)), 0, 360, 1, -1)
     there = cover > 0
     image[there] = np.broadcast_to(_background(images, rng), image.shape)[there]
@@ -164,7 +188,7 @@ def _as_a_camera_would(image: np.ndarray, grain: np.ndarray, rng: np.random.Gene
     if rng.random() < 0.1:
         image = np.repeat(image.mean(-1, keepdims=True).astype(np.uint8), 3, -1)
     if rng.random() < 0.35:
-        image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.4, 2.0)))
+        image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.4, 2.7)))
     image = image.astype(np.float32) / 255
     if rng.random() < 0.5:
         y, x = rng.integers(0, CROP_PX, 2)

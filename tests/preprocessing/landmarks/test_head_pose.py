@@ -3,7 +3,9 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from headsup_cli.preprocessing.head_frame import HeadFrame, find_head_frame_by_landmarks, head_frame_from_cameras
-from headsup_cli.preprocessing.landmarks.detection import RigView
+from headsup_cli.preprocessing.landmarks.detection import NetworkDetector, RigView
+from headsup_cli.preprocessing.landmarks.head_pose import pose_from_landmarks
+from headsup_cli.preprocessing.landmarks.points import IBUG_COUNT, OUTER_EYE_CORNERS
 from headsup_cli.preprocessing.silhouette_fit import head_mesh
 from headsup_cli.simulation.training_sample import training_sample
 
@@ -18,9 +20,14 @@ def mesh(template):
 
 
 @pytest.fixture(scope="module")
-def views():
-    """A simulated person in a rig, on grey."""
-    sample = training_sample(3, views=14, width=384, height=512, supersampling=1)
+def sample():
+    """A simulated person that the network has not seen."""
+    return training_sample(3, views=14, width=384, height=512, supersampling=1)
+
+
+@pytest.fixture(scope="module")
+def views(sample):
+    """The person in a rig, on grey."""
     images = sample.images + 0.4 * (1 - sample.masks[..., None])
     poses = sample.cameras.cam_from_world.numpy() @ np.linalg.inv(RIG_FROM_HEAD)
     pixels = np.round(images.clip(0, 1) * 255).astype(np.uint8)
@@ -48,6 +55,17 @@ def test_landmarks_mend_a_rough_frame(mesh, views):
     assert turn_deg < 5.0
     assert move_m < 0.01
     assert found.scale_sigma == 0
+
+
+def test_landmarks_lie_where_the_face_has_them(sample, views):
+    start = _off(RIG_FROM_HEAD, [4, -3, 2], [0.005, -0.006, 0.004])
+    found = pose_from_landmarks(NetworkDetector(), views, start, "metric")
+    points = RIG_FROM_HEAD @ np.c_[sample.landmarks, np.ones(IBUG_COUNT)].T  # [4, 68]
+    placed = found.points.positions[:IBUG_COUNT] @ found.rig_from_points[:3, :3].T + found.rig_from_points[:3, 3]
+    error_m = np.linalg.norm(placed - points[:3].T, axis=1)
+    corners_m = np.linalg.norm(np.subtract(*sample.landmarks[list(OUTER_EYE_CORNERS)]))
+    assert error_m.mean() / corners_m < 0.035
+    assert error_m[27:IBUG_COUNT].mean() / corners_m < 0.025  # nose, eyes and lips
 
 
 def test_a_head_is_found_by_pictures_and_cameras_alone(mesh, views):
