@@ -19,7 +19,7 @@ Size = Literal["metric", "arbitrary"]  # whether what a rig calls metres are met
 
 _WITHOUT_OUTLINES = (0.0,) * 25  # steps at most
 _OUTLINE_KERNELS_M = (0.03, 0.02, *(0.015,) * 8)
-_POINTS_PER_OBSERVATION = 6.0  # neighbouring landmarks err alike
+_POINTS_PER_OBSERVATION = 3.0  # neighbouring landmarks err alike
 _CONVERGED = 1e-5  # radians, metres, standard deviations
 _OUTLIER = 3.0  # standard deviations at which a landmark's say has fallen to a half (Cauchy)
 _EXPRESSION_SIGMA = 0.25  # of ARKit coefficients around none
