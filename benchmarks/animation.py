@@ -40,7 +40,7 @@ from headsup_cli.gaussians.spherical_harmonics import SH_C0
 from headsup_cli.inference.capture_views import capture_views
 from headsup_cli.inference.options import RefineOptions
 from headsup_cli.inference.refine import refine
-from headsup_cli.jobs.rigging import made_neutral, mouth_marks
+from headsup_cli.jobs.rigging import face_marks, made_neutral
 from headsup_cli.media.images import to_8bit, write_image
 from headsup_cli.metrics.image_quality import psnr
 from headsup_cli.model.checkpoint import Checkpoint, load_checkpoint
@@ -216,7 +216,7 @@ def animated_gains(
         if moment.head is not head:
             head = moment.head
             weights = {"checkpoint": given.checkpoint, "expression": given.expression}
-            marks = mouth_marks(head.gaussians(template), template)
+            marks = face_marks(head.gaussians(template), template)
             rigs = [rigged(head, template, kind, **weights, marks=marks) for kind in kinds]
         posed = [rig.pose(Pose.of(moment.coefficients)) for rig in rigs]
         before, after = compare(moment, rigs[0].neutral, posed, template, given)

@@ -10,9 +10,10 @@ from jaxtyping import Bool, Float, Float32, Int32, Shaped
 
 from headsup_cli.animation.lids import closing_lids
 from headsup_cli.animation.mouth import can_be_opened, inside_of_the_mouth
-from headsup_cli.animation.registration import MouthMarks, registered
+from headsup_cli.animation.registration import FaceMarks, registered
 from headsup_cli.animation.rig import RIGID_PARTS, Movement, Paint, Rig, Unseen, part_vertices
 from headsup_cli.animation.sparse_rows import sparse_rows
+from headsup_cli.animation.standing_off import skin_share
 from headsup_cli.gaussians.head import Head
 from headsup_cli.gaussians.uv_maps import bind, template_maps, texel_anchors
 from headsup_cli.template.brow_lift import lifted_blendshapes
@@ -23,7 +24,7 @@ _STILL_M = 2e-6  # texels that a blendshape moves by less do not follow it
 _SHAPES_AT_ONCE = 13
 
 
-def geometric_rig(head: Head, template: Template, marks: MouthMarks | None = None) -> Rig:
+def geometric_rig(head: Head, template: Template, marks: FaceMarks | None = None) -> Rig:
     """Rig a head by the template's blendshapes.
 
     The points of the skin move as the template's do, scaled to the size of the subject's face. The inside of the mouth
@@ -32,7 +33,7 @@ def geometric_rig(head: Head, template: Template, marks: MouthMarks | None = Non
     Args:
         head: Any.
         template: The one that it was made with.
-        marks: Where its mouth is; without them every texel is taken for what it is on the template.
+        marks: Where its features are; without them every texel is taken for what it is on the template.
 
     Raises:
         InputError: `template` is not the one that the head was made with.
@@ -41,14 +42,15 @@ def geometric_rig(head: Head, template: Template, marks: MouthMarks | None = Non
     neutral = head.gaussians(template).to("cpu").detach()
     bare, own = bind(template_maps(resolution), texel_anchors(template, resolution)), _movement(template, resolution)
     means, at, points = neutral.means.numpy(), own, own.anchors
-    size = _face_size(template, resolution, means, neutral.opacities.numpy(), own.anchors)
     part = _texel_parts(template, resolution)
     skin = part == "skin"
-    if marks is not None:
-        points = marks.moved(own.anchors)
-        at = registered(own, points, means, marks, surface=skin, bound=~skin)
+    share = np.ones(len(means)) if marks is None else skin_share(own, means, skin, marks, template)
+    size = _face_size(template, resolution, means, neutral.opacities.numpy() * share, own.anchors)
+    if marks is not None and marks.mouth is not None:
+        points = marks.mouth.moved(own.anchors)
+        at = registered(own, points, means, marks.mouth, surface=skin, bound=~skin)
     unseen, aloof = closing_lids(neutral, bare, own, at, points, skin, size)
-    at = at.without(aloof)
+    at = at.without(aloof).following(share)
     if can_be_opened(template):
         unseen.append(inside_of_the_mouth(neutral, bare, template, part, at, points, size))
     return Rig(
@@ -153,13 +155,13 @@ def _face_size(
     template: Template,
     resolution: int,
     means: Float32[np.ndarray, "n 3"],
-    opacities: Float32[np.ndarray, " n"],
+    weights: Float[np.ndarray, " n"],
     anchors: Float32[np.ndarray, "n 3"],
 ) -> float:
     """Ratio of the spreads of the subject's and the template's face."""
     texels = sample_texels(template, resolution)
     face = template.regions.get("face", np.ones(len(template.vertices), np.float32))
-    weight = (face[texels.vertex_indices[texels.mask]] * texels.barycentric[texels.mask]).sum(1) * opacities
+    weight = (face[texels.vertex_indices[texels.mask]] * texels.barycentric[texels.mask]).sum(1) * weights
 
     def spread(points: Float32[np.ndarray, "n 3"]) -> float:
         centred = points - np.average(points, axis=0, weights=weight)

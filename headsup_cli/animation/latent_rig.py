@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from headsup_cli.animation.geometric_rig import geometric_rig
-from headsup_cli.animation.registration import MouthMarks
+from headsup_cli.animation.registration import FaceMarks, MouthMarks
 from headsup_cli.animation.rig import RIGID_PARTS, Movement, Paint, Rig
 from headsup_cli.animation.sparse_rows import sparse_rows
 from headsup_cli.errors import InputError
@@ -39,7 +39,7 @@ def latent_rig(
     model: HeadModel,
     transformer: ExpressionTransformer,
     *,
-    marks: MouthMarks | None = None,
+    marks: FaceMarks | None = None,
     moved_share: float = 1.0,
     painted_share: float = 1.0,
 ) -> Rig:
@@ -54,7 +54,7 @@ def latent_rig(
         template: The one that the head was made with.
         model: Decodes the latent.
         transformer: F.
-        marks: Where the head's mouth is, see `geometric_rig`.
+        marks: Where the head's features are, see `geometric_rig`.
         moved_share: How far the skin follows the latent, the rest of the way the template's blendshapes.
         painted_share: How far the latent's change of colour and opacity is taken over.
 

@@ -62,7 +62,7 @@ def _closing(
     size: float,
 ) -> tuple[list[Unseen], Int64[np.ndarray, " a"]]:
     blink, means, looks = BLINKS[eye], neutral.means.numpy(), neutral.sh[:, 0].numpy()
-    share = _lid_share(own, blink) * skin
+    share = lid_share(own, blink) * skin
     chosen = np.flatnonzero(share)
     if len(chosen) == 0:
         return [], chosen
@@ -97,7 +97,7 @@ def _behind(neutral: Gaussians, ball: Int64[np.ndarray, " b"], blink: int, colou
     return Unseen(ball, np.full(len(ball), blink, np.int32), late, replace(own, sh=sh))
 
 
-def _lid_share(own: Movement, blink: int) -> Float[np.ndarray, " n"]:
+def lid_share(own: Movement, blink: int) -> Float[np.ndarray, " n"]:
     """0 for what is no lid, 1 for what is wholly one."""
     way = _way(own, blink)
     return np.clip((way / max(way.max(), 1e-9) - _LID[0]) / (_LID[1] - _LID[0]), 0, 1) * (own.rigid < 0)

@@ -48,6 +48,21 @@ class MouthMarks:
         return cKDTree(self.on_template).query(points)[0]
 
 
+@dataclass(frozen=True)
+class FaceMarks:
+    """Landmarks of brows, eyes, nose and mouth, where the template has them and where the head shows them."""
+
+    on_template: Float64[np.ndarray, "k 3"]  # metres, head frame
+    on_head: Float64[np.ndarray, "k 3"]
+    brows: Float64[np.ndarray, "b 3"]  # those of `on_head` that are brows
+    mouth: MouthMarks | None  # of which it may not be sure
+
+    @property
+    def tell(self) -> bool:
+        """Whether they are enough, and in the place of a face."""
+        return MouthMarks(self.on_template, self.on_head).tell
+
+
 def registered(
     at: Movement,
     points: Float[np.ndarray, "n 3"],

@@ -70,6 +70,11 @@ class Movement:
         first = np.concatenate([[0], np.cumsum(count * kept)])
         return replace(self, first=first, shapes=self.shapes[rows], deltas=self.deltas[rows])
 
+    def following(self, share: Float[np.ndarray, " n"]) -> Movement:
+        """The same with each texel going a share of its way."""
+        slower = replace(self, deltas=self.deltas * np.repeat(share, np.diff(self.first))[:, None].astype(np.float32))
+        return slower.without(np.flatnonzero(share == 0))
+
 
 @dataclass(frozen=True)
 class Paint:

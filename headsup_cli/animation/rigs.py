@@ -7,7 +7,7 @@ from typing import Literal
 
 from headsup_cli.animation.geometric_rig import geometric_rig
 from headsup_cli.animation.latent_rig import latent_rig
-from headsup_cli.animation.registration import MouthMarks
+from headsup_cli.animation.registration import FaceMarks
 from headsup_cli.animation.rig import Rig
 from headsup_cli.errors import InputError
 from headsup_cli.gaussians.head import Head
@@ -26,7 +26,7 @@ def rigged(
     *,
     checkpoint: Path | None = None,
     expression: Path | None = None,
-    marks: MouthMarks | None = None,
+    marks: FaceMarks | None = None,
 ) -> Rig:
     """A head ready to be posed.
 
@@ -36,7 +36,7 @@ def rigged(
         kind: By the template's blendshapes; by the latent; or moved by the former and painted by the latter.
         checkpoint: Weights that gave the head its latent; those that come with headsup by default.
         expression: Weights of the expression transformer; by default as `expression_weights` finds them.
-        marks: Where the head's mouth is, see `geometric_rig`.
+        marks: Where the head's features are, see `geometric_rig`.
 
     Raises:
         InputError: The weights are not there or do not belong together, or the head is not theirs.

@@ -1,4 +1,4 @@
-"""Heads made ready to be posed, their mouths found by looking at them."""
+"""Heads made ready to be posed, their faces found by looking at them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 
 from headsup_cli.animation.latent_rig import neutralised
-from headsup_cli.animation.registration import MouthMarks
+from headsup_cli.animation.registration import FaceMarks, MouthMarks
 from headsup_cli.animation.rig import Pose, Rig
 from headsup_cli.animation.rigs import RigKind, expression_transformer, rigged
 from headsup_cli.cameras.trajectories import orbit
@@ -28,7 +28,8 @@ from headsup_cli.template.template import Template
 
 _SIZE_PX = 256
 _VIEWS = (-3, -2, -1, 0, 1, 2, 3)  # of 24 on a circle, 0 being in front
-_MOUTH = slice(31, 36), slice(48, 68)  # iBUG's points of nose and lips
+_FACE = slice(17, 68)  # iBUG's points of brows, nose, eyes and lips
+_BROWS, _MOUTH = [*range(17, 27)], [*range(31, 36), *range(48, 68)]  # of them; nose and lips
 _SURE_M = 0.006  # standard deviation of a landmark that is made use of
 
 
@@ -45,7 +46,7 @@ def ready_to_animate(
     Raises:
         InputError: As there.
     """
-    marks = mouth_marks(head.gaussians(template), template)
+    marks = face_marks(head.gaussians(template), template)
     return rigged(head, template, kind, checkpoint=checkpoint, expression=expression, marks=marks)
 
 
@@ -67,15 +68,16 @@ def made_neutral(
     """
     b, transformer = Pose.of(expression).weights, expression_transformer(checkpoint)
     posed = template.vertices + np.tensordot(b, lifted_blendshapes(template), 1)
-    marks = mouth_marks(head.gaussians(template), template, posed)
-    return neutralised(head, torch.from_numpy(b), template, loaded.model, transformer, marks)
+    marks = face_marks(head.gaussians(template), template, posed)
+    mouth = None if marks is None else marks.mouth
+    return neutralised(head, torch.from_numpy(b), template, loaded.model, transformer, mouth)
 
 
 @torch.no_grad()
-def mouth_marks(
+def face_marks(
     gaussians: Gaussians, template: Template, vertices: Float[np.ndarray, "v 3"] | None = None
-) -> MouthMarks | None:
-    """Landmarks of a mouth in the head frame; None where no mouth is seen, or the template is not headsup's own.
+) -> FaceMarks | None:
+    """Landmarks of a face in the head frame; None where no face is seen, or the template is not headsup's own.
 
     Args:
         gaussians: The head.
@@ -89,9 +91,11 @@ def mouth_marks(
     K, poses = cameras.K.double().numpy(), cameras.cam_from_world.double().numpy()
     seen = detect(NetworkDetector(), [RigView(*view) for view in zip(pictures, K, poses, strict=True)], np.eye(4))
     found = triangulate(seen, np.zeros(3))
-    chosen = np.r_[_MOUTH]
-    chosen = chosen[np.sqrt(np.trace(found.covariance[chosen], axis1=1, axis2=2)) < _SURE_M]
-    marks = MouthMarks(
-        landmarks_68(template.vertices if vertices is None else vertices)[chosen], found.positions[chosen]
-    )
+    on_template = landmarks_68(template.vertices if vertices is None else vertices)
+    sure = np.zeros(len(found.positions), bool)
+    sure[_FACE] = np.sqrt(np.trace(found.covariance[_FACE], axis1=1, axis2=2)) < _SURE_M
+    face, brows, mouth = (np.intersect1d(np.flatnonzero(sure), part) for part in (range(68), _BROWS, _MOUTH))
+    of_mouth = MouthMarks(on_template[mouth], found.positions[mouth])
+    at = found.positions
+    marks = FaceMarks(on_template[face], at[face], at[brows], of_mouth if of_mouth.tell else None)
     return marks if marks.tell else None

@@ -10,7 +10,7 @@ from headsup_cli.animation.clips import clip
 from headsup_cli.animation.curves import Curves
 from headsup_cli.animation.geometric_rig import geometric_rig
 from headsup_cli.animation.outputs import VideoOptions, posed, write_animation_video, write_plys
-from headsup_cli.animation.registration import MouthMarks
+from headsup_cli.animation.registration import FaceMarks, MouthMarks
 from headsup_cli.animation.rig import OPEN_LIPS, Pose
 from headsup_cli.errors import InputError
 from headsup_cli.gaussians.head import Head
@@ -180,6 +180,77 @@ def test_glasses_stay_in_place_as_eyes_close(rig, template):
     assert (posed.means - worn.neutral.means)[right].norm(dim=1).mean() > 4e-3
 
 
+def raised(template, chosen, above_m):
+    """A head some of whose splats stand off the skin."""
+    maps, anchors = template_maps(96), texel_anchors(template, 96)
+    maps.offset[anchors.mask] = torch.tensor([0.0, 0.0, above_m]) * chosen(anchors)[:, None]
+    return Head("anna", maps, template.name, template.sha256, np.eye(4))
+
+
+def raised_rig(template, chosen, above_m):
+    """The same, rigged by the landmarks of its face, which are the template's."""
+    points = np.stack([template.vertices[index] for index in template.landmarks.values()]).astype(np.float64)
+    about = points[(points[:, 2] > 0.03) & (np.abs(points[:, 0]) < 0.06)]
+    brows, mouth = points[[name.startswith("brow_") for name in template.landmarks]], about[about[:, 1] < -0.02]
+    marks = FaceMarks(about, about.copy(), brows, MouthMarks(mouth, mouth.copy()))
+    return geometric_rig(raised(template, chosen, above_m), template, marks)
+
+
+def test_rims_before_the_brows_stay_and_the_brows_rise_behind_them(template):
+    brow = template.vertices[[template.landmarks[f"brow_middle_{side}"] for side in ("left", "right")]]
+
+    def rim(anchors):
+        height = torch.from_numpy(brow).mean(0)[1] - anchors.positions[:, 1]
+        about = torch.from_numpy(skin(template, 96)) & (anchors.positions[:, 2] > 0.05)
+        return about & (height.abs() < 0.002)
+
+    rig = raised_rig(template, rim, 0.012)
+    worn = rim(texel_anchors(template, 96))
+    assert worn.sum() > 20
+    moved = rig.pose(Pose.of({"browInnerUp": 1.0, "browOuterUpLeft": 1.0, "browOuterUpRight": 1.0})).means
+    lift = (moved - rig.neutral.means)[:, 1]
+    assert lift[worn].abs().max() < 1e-3
+    about = ~worn & (torch.cdist(texel_anchors(template, 96).positions, torch.from_numpy(brow)).amin(1) < 0.008)
+    assert lift[about].mean() > 5e-3
+
+
+def test_bushy_brows_rise_with_the_skin(template):
+    names = [f"brow_{part}_{side}" for part in ("inner", "middle", "outer") for side in ("left", "right")]
+    brows = torch.from_numpy(template.vertices[[template.landmarks[name] for name in names]])
+
+    def hair(anchors):
+        return torch.from_numpy(skin(template, 96)) & (torch.cdist(anchors.positions, brows).amin(1) < 0.004)
+
+    raising = Pose.of({"browInnerUp": 1.0, "browOuterUpLeft": 1.0, "browOuterUpRight": 1.0})
+    flat, bushy = (raised_rig(template, hair, above_m) for above_m in (0.0, 0.0055))
+    grown = hair(texel_anchors(template, 96))
+    assert grown.sum() > 10
+    flat, bushy = ((rig.pose(raising).means - rig.neutral.means)[grown, 1] for rig in (flat, bushy))
+    assert bushy.mean() > 0.9 * flat.mean() > 3e-3
+
+
+def test_a_beard_goes_with_the_jaw(template):
+    def beard(anchors):
+        apart = (anchors.positions - torch.from_numpy(template.vertices[template.landmarks["chin"]])).norm(dim=1)
+        return torch.from_numpy(skin(template, 96)) & (apart < 0.012)
+
+    rig = raised_rig(template, beard, 0.012)
+    grown = beard(texel_anchors(template, 96))
+    assert grown.sum() > 10
+    opened = rig.pose(Pose.of({"jawOpen": 1.0})).means - rig.neutral.means
+    assert (opened[grown].norm(dim=1) > 0.015).all()
+
+
+def test_what_hangs_before_a_face_says_nothing_of_its_size(template):
+    def fringe(anchors):
+        return torch.from_numpy(skin(template, 96)) & (anchors.positions[:, 1] > 0.045) & (anchors.positions[:, 2] > 0)
+
+    bare = raised_rig(template, lambda anchors: torch.zeros(len(anchors), dtype=torch.bool), 0.0)
+    hung = raised_rig(template, fringe, 0.03)
+    unknown = geometric_rig(raised(template, fringe, 0.03), template)
+    assert abs(hung.size - bare.size) < 0.5 * abs(unknown.size - bare.size)
+
+
 def test_splats_beside_their_features_move_as_what_they_lie_on(template):
     """A head whose splats all sit 8 mm too low for their texels, while its landmarks are the template's."""
     maps, anchors = template_maps(96), texel_anchors(template, 96)
@@ -188,7 +259,7 @@ def test_splats_beside_their_features_move_as_what_they_lie_on(template):
     maps.offset[anchors.mask] = torch.einsum("nji,nj->ni", anchors.frames, shift)
     low = Head("anna", maps, template.name, template.sha256, np.eye(4))
     points = np.stack([template.vertices[index] for index in template.landmarks.values()]).astype(np.float64)
-    marks = MouthMarks(points, points.copy())
+    marks = FaceMarks(points, points.copy(), points[:0], MouthMarks(points, points.copy()))
     exact = geometric_rig(Head("anna", template_maps(96), template.name, template.sha256, np.eye(4)), template)
     pose = Pose.of({"mouthSmileLeft": 1.0, "mouthSmileRight": 1.0})
     expected = (exact.pose(pose).means - exact.neutral.means).numpy()
