@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int32, Shaped
 
 from headsup_cli.animation.lids import closing_lids
-from headsup_cli.animation.mouth import can_be_opened, inside_of_the_mouth
+from headsup_cli.animation.mouth import can_be_opened, inside_of_the_mouth, taken_for_lips
 from headsup_cli.animation.registration import FaceMarks, registered
 from headsup_cli.animation.rig import RIGID_PARTS, Movement, Paint, Rig, Unseen, part_vertices
 from headsup_cli.animation.sparse_rows import sparse_rows
@@ -46,13 +46,14 @@ def geometric_rig(head: Head, template: Template, marks: FaceMarks | None = None
     skin = part == "skin"
     share = np.ones(len(means)) if marks is None else skin_share(own, means, skin, marks, template)
     size = _face_size(template, resolution, means, neutral.opacities.numpy() * share, own.anchors)
+    lips = np.zeros(len(means), bool)
     if marks is not None and marks.mouth is not None:
-        points = marks.mouth.moved(own.anchors)
-        at = registered(own, points, means, marks.mouth, surface=skin, bound=~skin)
+        points, lips = marks.mouth.moved(own.anchors), taken_for_lips(neutral, part)
+        at = registered(own, points, means, marks.mouth, surface=skin, free=skin | lips)
     unseen, aloof = closing_lids(neutral, bare, own, at, points, skin, size)
     at = at.without(aloof).following(share)
     if can_be_opened(template):
-        unseen.append(inside_of_the_mouth(neutral, bare, template, part, at, points, size))
+        unseen.append(inside_of_the_mouth(neutral, bare, template, part, lips, at, points, size))
     return Rig(
         neutral=neutral,
         template=template,

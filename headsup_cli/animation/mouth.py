@@ -19,6 +19,7 @@ _POINTS = 16  # texels that say where that middle is
 _SHADE, _FAINTER_SHADE = 0.85, 0.5  # what is lost there, of the cavity and of teeth and tongue
 _SKIN, _BEHIND_M = 16, 0.006  # splats that say where the skin is, and how far the rest stays behind it
 _FACE_M = 0.04  # behind the lips: skin farther back is not the face's
+_SHOWN, _ON_SKIN, _ON_SKIN_M = 0.3, 4, 0.003  # opacity from which one sees it; so many splats of the skin so near
 _IVORY = np.array([0.78, 0.74, 0.67], np.float32)  # display-encoded
 
 
@@ -27,6 +28,7 @@ def inside_of_the_mouth(
     bare: Gaussians,
     template: Template,
     part: Shaped[np.ndarray, " n"],
+    kept: Bool[np.ndarray, " n"],
     at: Movement,
     points: Float[np.ndarray, "n 3"],
     size: float,
@@ -41,6 +43,7 @@ def inside_of_the_mouth(
         bare: The template itself as Gaussians, texel by texel.
         template: The one that the head was made with.
         part: Each texel's.
+        kept: Texels that stay what they are, `taken_for_lips`.
         at: How the texels move.
         points: Where the head has the texels' points, as far as is known.
         size: Of the subject's face over the template's.
@@ -52,13 +55,24 @@ def inside_of_the_mouth(
     apart_m = np.where(skin, np.linalg.norm(at.anchors - shown, axis=1), np.inf)
     middle = shown + np.median((means - at.anchors)[apart_m < apart_m.min() + _LIPS_M], 0)  # of the subject's lips
     home = middle + size * (anchors - lips)
-    chosen = np.flatnonzero(np.isin(part, _PARTS) & _near(means, middle) & _near(home, middle))
+    chosen = np.flatnonzero(np.isin(part, _PARTS) & ~kept & _near(means, middle) & _near(home, middle))
     home = _behind_skin(home[chosen], means[skin & (means[:, 2] > middle[2] - _FACE_M)])
     depth = np.clip((lips[2] - anchors[chosen, 2] - _DEEP_M[0]) / (_DEEP_M[1] - _DEEP_M[0]), 0, 1)[:, None]
     vermilion = 0.5 + SH_C0 * np.median(neutral.sh[:, 0].numpy()[apart_m < apart_m.min() + _VERMILION_M], 0)
     teeth, cavity = np.char.startswith(part[chosen], "teeth")[:, None], (part[chosen] == "mouth_inner")[:, None]
     colours = np.where(teeth, _IVORY, vermilion) * (1 - np.where(cavity, _SHADE, _FAINTER_SHADE) * depth)
     return Unseen.on_template(bare, chosen, OPEN_LIPS, home, colours, size)
+
+
+def taken_for_lips(neutral: Gaussians, part: Shaped[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
+    """Gaussians of the inside that refinement took to explain closed lips: they lie on them, and show."""
+    means, shown = neutral.means.numpy(), neutral.opacities.numpy() > _SHOWN
+    inside, skin = np.flatnonzero(shown & np.isin(part, _PARTS)), shown & (part == "skin")
+    taken = np.zeros(len(means), bool)
+    if skin.sum() >= _ON_SKIN and len(inside):
+        apart_m = cKDTree(means[skin]).query(means[inside], _ON_SKIN)[0][:, -1]
+        taken[inside] = apart_m < _ON_SKIN_M
+    return taken
 
 
 def _behind_skin(points: Float[np.ndarray, "m 3"], skin: Float[np.ndarray, "k 3"]) -> Float[np.ndarray, "m 3"]:

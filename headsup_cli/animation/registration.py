@@ -70,7 +70,7 @@ def registered(
     marks: MouthMarks,
     *,
     surface: Bool[np.ndarray, " n"],
-    bound: Bool[np.ndarray, " n"],
+    free: Bool[np.ndarray, " n"],
 ) -> Movement:
     """The movement with each Gaussian about the mouth moved as the point of the template that it lies on.
 
@@ -83,20 +83,20 @@ def registered(
         means: Where the Gaussians are at rest.
         marks: Landmarks.
         surface: Texels that one sees.
-        bound: Those whose Gaussians keep their own points.
+        free: Those whose Gaussians may lie on other points than their own.
     """
     apart_m = marks.apart_m(at.anchors)
-    near = surface & (apart_m < _FADED * _REACH_M)
-    pool = np.flatnonzero(near)
+    near = apart_m < _FADED * _REACH_M
+    pool = np.flatnonzero(near & surface)
     share = np.exp(-((apart_m[pool, None] / _REACH_M) ** 2))
     points = means[pool] + share * (points[pool] - means[pool])
-    free = np.flatnonzero(near & ~bound)
-    apart_m, nearest = cKDTree(points).query(means[free])
+    some = np.flatnonzero(near & free)
+    apart_m, nearest = cKDTree(points).query(means[some])
     taken = apart_m < _FAR_M
     source = np.arange(len(means))
-    source[free[taken]] = pool[nearest[taken]]
+    source[some[taken]] = pool[nearest[taken]]
     anchors = at.anchors.copy()
-    anchors[free[taken]] = points[nearest[taken]]
+    anchors[some[taken]] = points[nearest[taken]]
     return replace(_following(at, source), anchors=anchors)
 
 

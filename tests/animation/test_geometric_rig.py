@@ -134,6 +134,19 @@ def test_lips_part_over_a_mouth_of_the_templates_own(template):
     assert (opened.means - still.means)[seen][teeth][:, 1].mean() < -5e-3, "the lower teeth go down with the jaw"
 
 
+def test_teeth_that_were_taken_for_a_lip_stay_with_it(template):
+    """Refinement of closed lips puts whatever there is on them."""
+    maps, anchors = template_maps(256), texel_anchors(template, 256)
+    lip = torch.from_numpy(template.vertices[template.landmarks["lower_lip"]])
+    front = torch.from_numpy(part_texels(template, 256, "teeth_upper")) & ((anchors.positions - lip).norm(dim=1) < 0.03)
+    assert front.sum() > 50
+    away = torch.einsum("nji,nj->ni", anchors.frames, lip - anchors.positions)
+    maps.offset[anchors.mask] = away * front[:, None]
+    rig = geometric_rig(Head("anna", maps, template.name, template.sha256, np.eye(4)), template, marks_of(template))
+    moved = (rig.pose(Pose.of({"jawOpen": 0.8})).means - rig.neutral.means)[front]
+    assert (moved[:, 1] < -0.01).all(), "down with the jaw, as upper teeth are not"
+
+
 def test_lids_close_over_the_eyes_in_the_colour_of_the_skin_about_them(template):
     """Even where refinement painted them, and the eyes, as irises."""
     maps, anchors = template_maps(96), texel_anchors(template, 96)
@@ -187,13 +200,16 @@ def raised(template, chosen, above_m):
     return Head("anna", maps, template.name, template.sha256, np.eye(4))
 
 
-def raised_rig(template, chosen, above_m):
-    """The same, rigged by the landmarks of its face, which are the template's."""
+def marks_of(template):
+    """Landmarks of a face that has all where the template has it."""
     points = np.stack([template.vertices[index] for index in template.landmarks.values()]).astype(np.float64)
     about = points[(points[:, 2] > 0.03) & (np.abs(points[:, 0]) < 0.06)]
     brows, mouth = points[[name.startswith("brow_") for name in template.landmarks]], about[about[:, 1] < -0.02]
-    marks = FaceMarks(about, about.copy(), brows, MouthMarks(mouth, mouth.copy()))
-    return geometric_rig(raised(template, chosen, above_m), template, marks)
+    return FaceMarks(about, about.copy(), brows, MouthMarks(mouth, mouth.copy()))
+
+
+def raised_rig(template, chosen, above_m):
+    return geometric_rig(raised(template, chosen, above_m), template, marks_of(template))
 
 
 def test_rims_before_the_brows_stay_and_the_brows_rise_behind_them(template):
