@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int32, Shaped
 
 from headsup_cli.animation.lids import closing_lids
-from headsup_cli.animation.mouth import can_be_opened, inside_of_the_mouth, taken_for_lips
+from headsup_cli.animation.mouth import can_be_opened, inside_of_the_mouth, taken_for_lips, tongue_in_the_light
 from headsup_cli.animation.registration import FaceMarks, registered
 from headsup_cli.animation.rig import RIGID_PARTS, Movement, Paint, Rig, Unseen, part_vertices
 from headsup_cli.animation.sparse_rows import sparse_rows
@@ -52,13 +52,15 @@ def geometric_rig(head: Head, template: Template, marks: FaceMarks | None = None
         at = registered(own, points, means, marks.mouth, surface=skin, free=skin | lips)
     unseen, aloof = closing_lids(neutral, bare, own, at, points, skin, size)
     at = at.without(aloof).following(share)
+    paint = Paint.none(neutral.sh)
     if can_be_opened(template):
         unseen.append(inside_of_the_mouth(neutral, bare, template, part, lips, at, points, size))
+        paint = tongue_in_the_light(unseen[-1], part)
     return Rig(
         neutral=neutral,
         template=template,
         movement=replace(at, deltas=at.deltas * np.array([size] * 3 + [1] * 6, np.float32)),
-        paint=Paint.none(neutral.sh),
+        paint=paint,
         unseen=Unseen.joined(unseen, neutral.sh),
         centres=_centres(template, own, means),
         size=size,

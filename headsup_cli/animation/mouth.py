@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Shaped
 from scipy.spatial import cKDTree
 
-from headsup_cli.animation.rig import OPEN_LIPS, Movement, Unseen
+from headsup_cli.animation.rig import OPEN_LIPS, Movement, Paint, Unseen
 from headsup_cli.gaussians.gaussians import Gaussians
 from headsup_cli.gaussians.spherical_harmonics import SH_C0
+from headsup_cli.template.arkit import ARKIT_NAMES
 from headsup_cli.template.template import Template
 
 _PARTS = ("mouth_inner", "tongue", "teeth_upper", "teeth_lower")
@@ -21,6 +23,7 @@ _SKIN, _BEHIND_M = 16, 0.006  # splats that say where the skin is, and how far t
 _FACE_M = 0.04  # behind the lips: skin farther back is not the face's
 _SHOWN, _ON_SKIN, _ON_SKIN_M = 0.3, 4, 0.003  # opacity from which one sees it; so many splats of the skin so near
 _IVORY = np.array([0.78, 0.74, 0.67], np.float32)  # display-encoded
+_TONGUE = np.array([0.74, 0.45, 0.44], np.float32)  # likewise, of people of any colour
 
 
 def inside_of_the_mouth(
@@ -35,8 +38,8 @@ def inside_of_the_mouth(
 ) -> Unseen:
     """Teeth, tongue and cavity, put where the template has them behind the subject's lips, in colours of their own.
 
-    In a head that was captured with closed lips they hold whatever helped to explain the lips. Cavity and tongue take
-    the colour of the lips, teeth that of ivory, the darker the deeper. What lies behind cheeks and nose stays as it is.
+    In a head that was captured with closed lips they hold whatever helped to explain the lips. The cavity takes the
+    colour of the lips, teeth and tongue their own, the darker the deeper. What lies behind cheeks and nose stays.
 
     Args:
         neutral: The head at rest.
@@ -60,8 +63,19 @@ def inside_of_the_mouth(
     depth = np.clip((lips[2] - anchors[chosen, 2] - _DEEP_M[0]) / (_DEEP_M[1] - _DEEP_M[0]), 0, 1)[:, None]
     vermilion = 0.5 + SH_C0 * np.median(neutral.sh[:, 0].numpy()[apart_m < apart_m.min() + _VERMILION_M], 0)
     teeth, cavity = np.char.startswith(part[chosen], "teeth")[:, None], (part[chosen] == "mouth_inner")[:, None]
-    colours = np.where(teeth, _IVORY, vermilion) * (1 - np.where(cavity, _SHADE, _FAINTER_SHADE) * depth)
+    tongue, shade = (part[chosen] == "tongue")[:, None], np.where(cavity, _SHADE, _FAINTER_SHADE)
+    colours = np.where(teeth, _IVORY, np.where(tongue, _TONGUE, vermilion)) * (1 - shade * depth)
     return Unseen.on_template(bare, chosen, OPEN_LIPS, home, colours, size)
+
+
+def tongue_in_the_light(inside: Unseen, part: Shaped[np.ndarray, " n"]) -> Paint:
+    """A tongue that is put out lies in no shade."""
+    tongue = np.flatnonzero(part[inside.texels] == "tongue")
+    sh = inside.others.sh[torch.from_numpy(tongue)].numpy()
+    deltas = np.zeros((len(tongue), sh.shape[1] * 3 + 1), np.float32)
+    deltas[:, :3] = (_TONGUE - 0.5) / SH_C0 - sh[:, 0]
+    shapes = np.full(len(tongue), ARKIT_NAMES.index("tongueOut"), np.int32)
+    return Paint(inside.texels[tongue], np.arange(len(tongue) + 1), shapes, deltas)
 
 
 def taken_for_lips(neutral: Gaussians, part: Shaped[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:

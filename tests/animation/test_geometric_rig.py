@@ -134,6 +134,19 @@ def test_lips_part_over_a_mouth_of_the_templates_own(template):
     assert (opened.means - still.means)[seen][teeth][:, 1].mean() < -5e-3, "the lower teeth go down with the jaw"
 
 
+def test_a_tongue_is_red_and_bright_once_it_is_out(rig, template):
+    """Whatever the colour of the lips, here a grey noise."""
+    tongue = rig.unseen.texels[part_texels(template, 96, "tongue")[rig.unseen.texels]]
+    assert len(tongue) > 20
+    inside, out = (
+        0.5 + 0.28209479 * rig.pose(Pose.of({"jawOpen": 0.7, "tongueOut": weight})).sh[tongue, 0]
+        for weight in (0.0, 1.0)
+    )
+    for colour in (inside, out):
+        assert (colour[:, 0] > 1.4 * colour[:, 1]).all()
+    assert out.mean() > 1.4 * inside.mean()
+
+
 def test_teeth_that_were_taken_for_a_lip_stay_with_it(template):
     """Refinement of closed lips puts whatever there is on them."""
     maps, anchors = template_maps(256), texel_anchors(template, 256)
