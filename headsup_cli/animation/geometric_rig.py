@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Float32, Int32, Shaped
 from headsup_cli.animation.lids import closing_lids
 from headsup_cli.animation.mouth import can_be_opened, inside_of_the_mouth, taken_for_lips, tongue_in_the_light
 from headsup_cli.animation.registration import FaceMarks, registered
+from headsup_cli.animation.resting import RestingHead
 from headsup_cli.animation.rig import RIGID_PARTS, Movement, Paint, Rig, Unseen, part_vertices
 from headsup_cli.animation.sparse_rows import sparse_rows
 from headsup_cli.animation.standing_off import skin_share
@@ -50,11 +51,12 @@ def geometric_rig(head: Head, template: Template, marks: FaceMarks | None = None
     if marks is not None and marks.mouth is not None:
         points, lips = marks.mouth.moved(own.anchors), taken_for_lips(neutral, part)
         at = registered(own, points, means, marks.mouth, surface=skin, free=skin | lips)
-    unseen, aloof = closing_lids(neutral, bare, own, at, points, skin, size)
+    resting = RestingHead(neutral, bare, part, own, at, points, size)
+    unseen, aloof = closing_lids(resting)
     at = at.without(aloof).following(share)
     paint = Paint.none(neutral.sh)
     if can_be_opened(template):
-        unseen.append(inside_of_the_mouth(neutral, bare, template, part, lips, at, points, size))
+        unseen.append(inside_of_the_mouth(replace(resting, at=at), template, lips))
         paint = tongue_in_the_light(unseen[-1], part)
     return Rig(
         neutral=neutral,

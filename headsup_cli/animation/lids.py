@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from scipy.spatial import cKDTree
 
+from headsup_cli.animation.resting import RestingHead
 from headsup_cli.animation.rig import BLINKS, Movement, Unseen
 from headsup_cli.gaussians.gaussians import Gaussians
 from headsup_cli.gaussians.spherical_harmonics import SH_C0
@@ -22,47 +23,22 @@ _NEIGHBOURS, _LEAST = 24, 8  # texels of it that say what a lid is like: how man
 _ALOOF_M = 0.01  # from where a lid should be, an eye's opening: what lies farther is glasses, or a lock of hair
 
 
-def closing_lids(
-    neutral: Gaussians,
-    bare: Gaussians,
-    own: Movement,
-    at: Movement,
-    points: Float[np.ndarray, "n 3"],
-    skin: Bool[np.ndarray, " n"],
-    size: float,
-) -> tuple[list[Unseen], Int64[np.ndarray, " a"]]:
+def closing_lids(head: RestingHead) -> tuple[list[Unseen], Int64[np.ndarray, " a"]]:
     """The lids of both eyes as they are once closed: a sheet of skin, as the skin about the eye has it.
 
     Where eyes are open, refinement puts much of the lids, which are folded away, on the eyeball and paints it as that.
 
-    Args:
-        neutral: The head at rest.
-        bare: The template itself as Gaussians, texel by texel.
-        own: How the texels move, each by its own point.
-        at: How they move.
-        points: Where the head has the texels' points, as far as is known.
-        skin: Texels of it; a blink moves some of the mouth's cavity too.
-        size: Of the subject's face over the template's.
-
     Returns:
         Lids and eyeballs, and the texels of lids whose Gaussians show something else in front of the eye.
     """
-    eyes = [_closing(neutral, bare, own, at, points, skin, eye, size) for eye in range(len(BLINKS))]
+    eyes = [_closing(head, eye) for eye in range(len(BLINKS))]
     return [part for parts, _ in eyes for part in parts], np.concatenate([aloof for _, aloof in eyes])
 
 
-def _closing(
-    neutral: Gaussians,
-    bare: Gaussians,
-    own: Movement,
-    at: Movement,
-    points: Float[np.ndarray, "n 3"],
-    skin: Bool[np.ndarray, " n"],
-    eye: int,
-    size: float,
-) -> tuple[list[Unseen], Int64[np.ndarray, " a"]]:
+def _closing(head: RestingHead, eye: int) -> tuple[list[Unseen], Int64[np.ndarray, " a"]]:
+    neutral, own, at, points = head.gaussians, head.own, head.at, head.points
     blink, means, looks = BLINKS[eye], neutral.means.numpy(), neutral.sh[:, 0].numpy()
-    share = lid_share(own, blink) * skin
+    share = lid_share(own, blink) * head.skin
     chosen = np.flatnonzero(share)
     if len(chosen) == 0:
         return [], chosen
@@ -83,7 +59,7 @@ def _closing(
     colours = 0.5 + SH_C0 * (looks[chosen] + share * (skin_colours - looks[chosen]))
     where = means[chosen] + share * (home - means[chosen])
     lids = np.linalg.norm(home - means[chosen], axis=1) < _ALOOF_M
-    lid = Unseen.on_template(bare, chosen[lids], blink, where[lids], colours[lids], size)
+    lid = Unseen.on_template(head.bare, chosen[lids], blink, where[lids], colours[lids], head.size)
     ball = _behind(neutral, np.flatnonzero(at.rigid == eye), blink, np.median(skin_colours, 0))
     return [lid, ball], chosen[~lids]
 

@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from scipy.spatial import cKDTree
 
-from headsup_cli.animation.rig import OPEN_LIPS, Movement, Paint, Unseen
+from headsup_cli.animation.resting import RestingHead
+from headsup_cli.animation.rig import OPEN_LIPS, Paint, Unseen
 from headsup_cli.gaussians.gaussians import Gaussians
 from headsup_cli.gaussians.spherical_harmonics import SH_C0
 from headsup_cli.template.arkit import ARKIT_NAMES
@@ -26,46 +27,33 @@ _IVORY = np.array([0.78, 0.74, 0.67], np.float32)  # display-encoded
 _TONGUE = np.array([0.74, 0.45, 0.44], np.float32)  # likewise, of people of any colour
 
 
-def inside_of_the_mouth(
-    neutral: Gaussians,
-    bare: Gaussians,
-    template: Template,
-    part: Shaped[np.ndarray, " n"],
-    kept: Bool[np.ndarray, " n"],
-    at: Movement,
-    points: Float[np.ndarray, "n 3"],
-    size: float,
-) -> Unseen:
+def inside_of_the_mouth(head: RestingHead, template: Template, kept: Bool[np.ndarray, " n"]) -> Unseen:
     """Teeth, tongue and cavity, put where the template has them behind the subject's lips, in colours of their own.
 
     In a head that was captured with closed lips they hold whatever helped to explain the lips. The cavity takes the
     colour of the lips, teeth and tongue their own, the darker the deeper. What lies behind cheeks and nose stays.
 
     Args:
-        neutral: The head at rest.
-        bare: The template itself as Gaussians, texel by texel.
-        template: The one that the head was made with.
-        part: Each texel's.
+        head: At rest.
+        template: The one that it was made with.
         kept: Texels that stay what they are, `taken_for_lips`.
-        at: How the texels move.
-        points: Where the head has the texels' points, as far as is known.
-        size: Of the subject's face over the template's.
     """
-    anchors, means, skin = bare.means.numpy(), neutral.means.numpy(), part == "skin"
+    part, at, skin = head.part, head.at, head.skin
+    anchors, means, looks = head.bare.means.numpy(), head.gaussians.means.numpy(), head.gaussians.sh[:, 0].numpy()
     lips = template.vertices[[template.landmarks[f"{lip}_lip_inner"] for lip in ("upper", "lower")]].mean(0)
     skin_of_lips = np.flatnonzero(skin)[np.linalg.norm(anchors[skin] - lips, axis=1).argsort()[:_POINTS]]
-    shown = lips + (points - anchors)[skin_of_lips].mean(0)
+    shown = lips + (head.points - anchors)[skin_of_lips].mean(0)
     apart_m = np.where(skin, np.linalg.norm(at.anchors - shown, axis=1), np.inf)
     middle = shown + np.median((means - at.anchors)[apart_m < apart_m.min() + _LIPS_M], 0)  # of the subject's lips
-    home = middle + size * (anchors - lips)
+    home = middle + head.size * (anchors - lips)
     chosen = np.flatnonzero(np.isin(part, _PARTS) & ~kept & _near(means, middle) & _near(home, middle))
     home = _behind_skin(home[chosen], means[skin & (means[:, 2] > middle[2] - _FACE_M)])
     depth = np.clip((lips[2] - anchors[chosen, 2] - _DEEP_M[0]) / (_DEEP_M[1] - _DEEP_M[0]), 0, 1)[:, None]
-    vermilion = 0.5 + SH_C0 * np.median(neutral.sh[:, 0].numpy()[apart_m < apart_m.min() + _VERMILION_M], 0)
+    vermilion = 0.5 + SH_C0 * np.median(looks[apart_m < apart_m.min() + _VERMILION_M], 0)
     teeth, cavity = np.char.startswith(part[chosen], "teeth")[:, None], (part[chosen] == "mouth_inner")[:, None]
     tongue, shade = (part[chosen] == "tongue")[:, None], np.where(cavity, _SHADE, _FAINTER_SHADE)
     colours = np.where(teeth, _IVORY, np.where(tongue, _TONGUE, vermilion)) * (1 - shade * depth)
-    return Unseen.on_template(bare, chosen, OPEN_LIPS, home, colours, size)
+    return Unseen.on_template(head.bare, chosen, OPEN_LIPS, home, colours, head.size)
 
 
 def tongue_in_the_light(inside: Unseen, part: Shaped[np.ndarray, " n"]) -> Paint:
