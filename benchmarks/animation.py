@@ -228,7 +228,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--subject", type=Path, default=SUBJECT)
     parser.add_argument("--people", type=int, default=0)
     parser.add_argument("--work", type=Path, default=Path("animation_people"), metavar="DIR")
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--refine", default="0", metavar="SECONDS")
     parser.add_argument("--head", type=Path)
     parser.add_argument("--rig", action="append", choices=["geometric", "latent", "blend"])
