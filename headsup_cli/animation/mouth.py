@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Shaped
@@ -17,6 +19,7 @@ from headsup_cli.template.template import Template
 _PARTS = ("mouth_inner", "tongue", "teeth_upper", "teeth_lower")
 _REACH_M = (0.028, 0.016)  # across and up from the lips' middle: what lies farther is never seen between them
 _LIPS_M, _VERMILION_M = 0.012, 0.004  # beyond the skin nearest to them: what tells their place, and colour
+_WIDTHS, _LEAST_M = 2.0, 0.002  # standard deviations of a splat that end there; the least that one may have
 _DEEP_M = (0.004, 0.025)  # behind the lips: where the shade begins, and where it is deepest
 _POINTS = 16  # texels that say where that middle is
 _SHADE, _FAINTER_SHADE = 0.85, 0.5  # what is lost there, of the cavity and of teeth and tongue
@@ -53,7 +56,10 @@ def inside_of_the_mouth(head: RestingHead, template: Template, kept: Bool[np.nda
     teeth, cavity = np.char.startswith(part[chosen], "teeth")[:, None], (part[chosen] == "mouth_inner")[:, None]
     tongue, shade = (part[chosen] == "tongue")[:, None], np.where(cavity, _SHADE, _FAINTER_SHADE)
     colours = np.where(teeth, _IVORY, np.where(tongue, _TONGUE, vermilion)) * (1 - shade * depth)
-    return Unseen.on_template(head.bare, chosen, OPEN_LIPS, home, colours, head.size)
+    inside = Unseen.on_template(head.bare, chosen, OPEN_LIPS, home, colours, head.size)
+    room_m = np.maximum(_REACH_M[0] * (1 - _reach(home, middle)), 0) / _WIDTHS + _LEAST_M
+    scales = inside.others.scales.minimum(torch.from_numpy(room_m[:, None]).float())  # or they show through the cheeks
+    return replace(inside, others=replace(inside.others, scales=scales))
 
 
 def tongue_in_the_light(inside: Unseen, part: Shaped[np.ndarray, " n"]) -> Paint:
@@ -92,4 +98,9 @@ def can_be_opened(template: Template) -> bool:
 
 
 def _near(points: Float[np.ndarray, "n 3"], middle: Float[np.ndarray, " 3"]) -> Bool[np.ndarray, " n"]:
-    return np.linalg.norm((points - middle)[:, :2] / _REACH_M, axis=1) < 1
+    return _reach(points, middle) < 1
+
+
+def _reach(points: Float[np.ndarray, "n 3"], middle: Float[np.ndarray, " 3"]) -> Float[np.ndarray, " n"]:
+    """0 behind the middle of the lips, 1 where nothing is seen between them any more."""
+    return np.linalg.norm((points - middle)[:, :2] / _REACH_M, axis=1)

@@ -134,6 +134,15 @@ def test_lips_part_over_a_mouth_of_the_templates_own(template):
     assert (opened.means - still.means)[seen][teeth][:, 1].mean() < -5e-3, "the lower teeth go down with the jaw"
 
 
+def test_the_mouths_inside_ends_before_the_cheeks(rig, template):
+    """The template's cavity is of few and large splats, which would shine through the skin beside the mouth."""
+    inside = rig.unseen.shapes == OPEN_LIPS
+    others, lips = rig.unseen.others[torch.from_numpy(np.flatnonzero(inside))], template.landmarks["upper_lip_inner"]
+    beside = (others.means[:, 0] - float(template.vertices[lips, 0])).abs()
+    assert beside.max() > 0.02
+    assert (beside + 2 * others.scales.max(1).values).max() < 0.035
+
+
 def test_a_tongue_is_red_and_bright_once_it_is_out(rig, template):
     """Whatever the colour of the lips, here a grey noise."""
     tongue = rig.unseen.texels[part_texels(template, 96, "tongue")[rig.unseen.texels]]
