@@ -190,9 +190,10 @@ def lit_mesh(person: Person, vertices: Float32[np.ndarray, "v 3"], lamps: Lamps,
     faces = np.concatenate([piece.faces + start for piece, start in zip(pieces, starts[:-1], strict=True)])
     strongest = np.argsort(-lamps.colours.sum(1))[:HIGHLIGHTS]
     covers = [Cover(piece.columns[:, :3], piece.columns[:, 6:9]) for piece in clothes]
-    still, body = (
-        measured_body(at, covers, sample_m, person.bust.bottom_m, person.bust.tilt) for at in (rest, vertices)
-    )
+    still = measured_body(rest, covers, sample_m, person.bust.bottom_m, person.bust.tilt)
+    body = still
+    if not np.array_equal(rest, vertices):
+        body = measured_body(vertices, covers, sample_m, person.bust.bottom_m, person.bust.tilt)
     hidden = partial(hair_hidden_deg, person.accessories)
     tresses = grow_hair(person.hair, person.paint, still, sample_m, hidden, face=body)
     tresses += grow_beard(person.hair, person.paint, body, person.beard_m, sample_m)
