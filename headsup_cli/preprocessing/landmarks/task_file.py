@@ -13,7 +13,7 @@ from headsup_cli.preprocessing.landmarks.points import IBUG_COUNT, LEFT_IRIS, PO
 from headsup_cli.preprocessing.landmarks.triangulation import Sightings
 
 _SIGMA_PX = 2.5  # of a crop of `MediaPipeDetector.crop_px`
-_CONTOUR_SIGMA_PX = 6.0  # along the jaw, which slides with the view
+_CONTOUR_SIGMA_PX = 12.0  # along the jaw, which slides with the view, and is nearer to the ears than ours
 # iBUG's 68 points among MediaPipe's 478, and both irises' middles.
 _MESH_POINTS = (
     162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 389,  # jaw

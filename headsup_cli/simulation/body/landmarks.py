@@ -13,12 +13,17 @@ from headsup_cli.template.anny_source import AnnySource
 
 # iBUG's order (Sagonas et al., "300 Faces in-the-Wild Challenge", ICCVW 2013). Lines run from the subject's right to
 # the left, the bridge of the nose down; eyes and lips run clockwise on a picture of the face, from its left. Each point
-# is a blend of vertices of one face: shares by vertex.
+# is a blend of vertices of one face: shares by vertex. On pictures the jaw is the face's outline; on heads it is where
+# ICT-FaceKit's generic face (Li et al., CVPR 2020) has it, on whose skin the shape model was laid to 0.4 mm.
 # fmt: off
 _POINTS: tuple[dict[int, float], ...] = (
     # jaw
-    {870: 1}, {868: 1}, {1767: 1}, {1763: 1}, {1761: 1}, {1446: 1}, {916: 1}, {1813: 1}, {1817: 1}, {3995: 1},
-    {3144: 1}, {3643: 1}, {3946: 1}, {3948: 1}, {3951: 1}, {3099: 1}, {3101: 1},
+    {870: 0.31, 1909: 0.41, 1913: 0.28}, {1756: 0.14, 1757: 0.08, 867: 0.78}, {270: 0.13, 1635: 0.35, 1767: 0.52},
+    {736: 0.37, 910: 0.34, 1763: 0.29}, {737: 0.45, 735: 0.29, 1761: 0.26}, {1819: 0.13, 915: 0.16, 1446: 0.71},
+    {1745: 0.12, 1816: 0.21, 1815: 0.67}, {1687: 0.07, 1742: 0.07, 1688: 0.86}, {1746: 0.41, 1692: 0.59},
+    {3876: 0.07, 3928: 0.07, 3877: 0.86}, {3931: 0.12, 3998: 0.21, 3997: 0.67}, {4000: 0.13, 3143: 0.16, 3643: 0.71},
+    {2983: 0.45, 2981: 0.29, 3946: 0.26}, {2982: 0.37, 3138: 0.34, 3948: 0.29}, {2565: 0.13, 3826: 0.35, 3951: 0.52},
+    {3941: 0.14, 3942: 0.08, 3098: 0.78}, {3101: 0.31, 4084: 0.41, 4088: 0.28},
     # right brow
     {225: 0.4, 255: 0.49, 232: 0.11}, {225: 0.08, 224: 0.63, 206: 0.29}, {222: 0.59, 205: 0.16, 204: 0.25},
     {205: 0.69, 233: 0.31}, {208: 0.63, 228: 0.37},
