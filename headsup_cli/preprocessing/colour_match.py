@@ -1,14 +1,6 @@
 """What makes the cameras' colours agree: one gain per camera and channel, from the skin that several of them see.
 
-Where cameras i see point p of the head, linear light is I = g_i (A_p + S_ip): a gain, what the point scatters all
-around, and its sheen. A_p is the point's own unknown. The sheen is white light, the same function of direction for the
-whole head: spherical harmonics of the mirrored ray (soft lights) and powers of the angle between normal and ray
-(Fresnel, lights beside the cameras). In logarithms, log I = log g_i + log A_p + S_ip / A_p, which is linear in gains
-and sheen once A_p is known well enough, so it is solved by iteratively reweighted least squares.
-
-Gains and sheen have normal priors around zero, whose variances are estimated along with them (empirical Bayes, by
-expectation maximisation): a camera that sees nothing but hair is drawn to what cameras of its rig usually are, and
-sheen is held back as far as the subject's own skin has little.
+Pictures and clean plates are looked at here; `colour_gains` makes gains of what is seen.
 """
 
 from __future__ import annotations
@@ -23,39 +15,23 @@ from jaxtyping import Bool, Float, Float32, Float64, UInt8
 
 from headsup_cli.cameras.camera import Cameras
 from headsup_cli.media.opencv import cv2
+from headsup_cli.preprocessing.colour_gains import Observations, log_gains
 from headsup_cli.rendering.mesh_rasteriser import rasterise_mesh
 
 _POINTS = 3000
 _SIZE_PX = 300  # longer side at which pictures are sampled
+_PLATE_SIZE_PX = 100  # and clean plates, whose noise that averages away
 _BLUR_M = 0.004  # on the head: by this much the template may miss the surface
 _DEPTH_TOLERANCE_M = 0.01
 _BESIDE_SHARE = 0.1  # of the views that may see a point beside the subject
 _LEAST_FACING = 0.3  # cosine between normal and ray; beyond, outlines and sheen rule
 _USABLE_LEVELS = (8, 250)  # of 255: neither noise nor clipped
-_LEAST_ALBEDO = 0.05  # relative to the mean: division by darker ones amplifies noise
-_ITERATIONS = 12
-_USUAL_SPREAD, _USUAL_GAIN = 0.05, 0.1  # standard deviations of logarithms to start from
-_GAIN_SD, _SHEEN_SD = (0.02, 0.3), (1e-4, 1.0)  # limits of what is estimated
-_ALIKE = 7.0  # observations that go wrong together: many are worth as much as so many times fewer of chance errors
-_KERNEL = 1.5  # width of the robust kernel, in standard deviations of the residuals
-_POINT_PRIOR = 0.1  # observations that a point's own standard deviation is drawn to the usual one by
-_POINT_POWER = 1.5  # of a point's variance that divides its weight; 1 for chance errors, but hair's go one way together
 _FEWEST_POINTS = 30  # that a camera must share with others
 _DOUBTFUL_SPREAD = 0.25  # of what views say of a point, as a logarithm; skin in its place gives 0.04, long hair 0.17
 _LARGEST_LOG_GAIN = 0.7  # a factor of two; what is beyond is not the cameras
 
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Observations:
-    """What the cameras see of the points of a surface."""
-
-    light: Float64[np.ndarray, "c p 3"]  # logarithm of linear light
-    facing: Float64[np.ndarray, "c p"]  # cosine between the normal and the direction to the camera
-    mirrored: Float64[np.ndarray, "c p 3"]  # direction from which a mirror there would show light
-    seen: Bool[np.ndarray, "c p"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +42,7 @@ class ColourView:
     mask: UInt8[np.ndarray, "h w"] | None
     K: Float64[np.ndarray, "3 3"]
     cam_from_head: Float64[np.ndarray, "4 4"]
+    room_hue: Float64[np.ndarray, " 3"] | None = None  # of its clean plate, see `room_hue`
 
 
 def match_colours(
@@ -89,9 +66,7 @@ def match_colours(
     enough = shared.sum(1) >= _FEWEST_POINTS
     if enough.sum() < 2:
         return factors
-    gains, spread = _log_gains(
-        Observations(*(array[enough] for array in (observed.light, observed.facing, observed.mirrored, observed.seen)))
-    )
+    gains, spread = log_gains(observed.of_cameras(enough))
     if spread > _DOUBTFUL_SPREAD:
         logger.warning(
             "the cameras' colours are left as they are: the views disagree too much about the head's surface"
@@ -112,6 +87,24 @@ def apply_gain(image: UInt8[np.ndarray, "h w 3"], gain: Float64[np.ndarray, " 3"
     return cv2.LUT(image, (table * 255 + 0.5).astype(np.uint8)[None])
 
 
+def room_hue(plate: UInt8[np.ndarray, "h w 3"]) -> Float64[np.ndarray, " 3"] | None:
+    """The commonest hue of a clean plate: logarithm of linear light less its mean over the channels.
+
+    None where the plate is all black or burnt out.
+    """
+    height, width = plate.shape[:2]
+    factor = min(1.0, _PLATE_SIZE_PX / max(height, width))
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    small = cv2.resize(plate, size, interpolation=cv2.INTER_AREA)
+    pixels = small.reshape(-1, 3)
+    usable = pixels[_usable(pixels)]
+    if len(usable) < _FEWEST_POINTS:
+        return None
+    logarithm = np.log(_linear(usable / 255.0)).astype(np.float64)
+    hue = np.median(logarithm - logarithm.mean(1, keepdims=True), axis=0)
+    return hue - hue.mean()
+
+
 def observe(
     views: list[ColourView], vertices: Float[np.ndarray, "v 3"], faces: np.ndarray, seed: int = 0
 ) -> Observations:
@@ -121,7 +114,8 @@ def observe(
     light, facing, mirrored, seen, beside = (np.stack(kind) for kind in zip(*rows, strict=True))
     # Where the template sticks out of the subject it says nothing; a bad mask here or there is borne.
     seen = seen & (beside.mean(0) <= _BESIDE_SHARE)
-    return Observations(light, facing, mirrored, seen)
+    rooms = np.stack([np.full(3, np.nan) if view.room_hue is None else view.room_hue for view in views])
+    return Observations(light, facing, mirrored, seen, rooms)
 
 
 def _observed(
@@ -150,10 +144,8 @@ def _observed(
     weight = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), blur_px)
     light = cv2.GaussianBlur(_linear(image / 255.0) * inside[..., None], (0, 0), blur_px)
     light = light[y, x] / np.maximum(weight[y, x], 1e-3)[:, None]
-    low, high = _USABLE_LEVELS
-    usable = (image[y, x] >= low).all(1) & (image[y, x] <= high).all(1)
     visible = local[:, 2] < surface[y, x] + _DEPTH_TOLERANCE_M
-    seen = within & visible & usable & inside[y, x] & (facing > _LEAST_FACING)
+    seen = within & visible & _usable(image[y, x]) & inside[y, x] & (facing > _LEAST_FACING)
     logarithm = np.log(np.maximum(light, 1e-4)).astype(np.float64)
     return logarithm, facing, 2 * facing[:, None] * normals - towards, seen, within & ~covered[y, x]
 
@@ -185,104 +177,9 @@ def _surface_points(
     return corners[chosen].mean(1), normals[chosen] / areas[chosen, None]
 
 
-def _log_gains(observed: Observations) -> tuple[Float64[np.ndarray, "c 3"], float]:
-    """Logarithms of the cameras' gains, of mean zero over the cameras, and how far views of a point still differ."""
-    weight = observed.seen * np.maximum(observed.facing, 0) ** 2
-    weight = weight * ((weight > 0).sum(0) >= 2)  # [c, p]
-    basis, light = _sheen_basis(observed), observed.light
-    basis = basis / np.sqrt(np.maximum((weight[..., None] * basis**2).sum((0, 1)) / weight.sum(), 1e-12))
-    trust, sheen = np.ones_like(light), np.zeros_like(light)
-    fit, spread = _Fit(np.zeros((len(light), 3)), np.zeros(basis.shape[-1]), 0.0, 0.0), np.full(3, _USUAL_SPREAD)
-    gain_sd, sheen_sd = _USUAL_GAIN, _USUAL_GAIN
-    for _ in range(_ITERATIONS):
-        albedo = np.exp(_centre(weight[..., None], light - fit.gains[:, None] - sheen))  # [p, 3]
-        relative = np.maximum(albedo / albedo[weight.any(0)].mean(), _LEAST_ALBEDO)
-        variance = _ALIKE * float(np.mean(spread**2))  # of an observation of weight one
-        fit = _solved(weight[..., None] * trust, light, basis, relative, variance / gain_sd**2, variance / sheen_sd**2)
-        sheen = (basis @ fit.sheen)[..., None] / relative
-        residual = light - fit.gains[:, None] - sheen
-        residual = residual - _centre(weight[..., None] * trust, residual)
-        spread = np.maximum(1.4826 * np.median(np.abs(residual[weight > 0]), axis=0), 1e-4)  # [3]
-        trust = _trust(residual, (weight > 0)[..., None] * trust, spread)
-        deviation = fit.gains - fit.gains.mean(0)
-        gain_sd = float(np.sqrt(np.mean(deviation**2) + variance * fit.gain_variance).clip(*_GAIN_SD))
-        sheen_sd = float(np.sqrt(np.mean(fit.sheen**2) + variance * fit.sheen_variance).clip(*_SHEEN_SD))
-    return fit.gains - fit.gains.mean(0), float(spread.max())
-
-
-def _trust(
-    residual: Float64[np.ndarray, "c p 3"], weight: Float64[np.ndarray, "c p 3"], spread: Float64[np.ndarray, " 3"]
-) -> Float64[np.ndarray, "c p 3"]:
-    """Weights by how far the views of a point disagree, as those of hair and cloth do, and each observation with them.
-
-    Args:
-        residual: What gains and sheen leave.
-        weight: Of each observation for its point; zero where it is not seen.
-        spread: The usual standard deviation.
-    """
-    views = (weight > 0).sum(0)  # [p, 3]
-    own = (weight * residual**2).sum(0) / np.maximum(weight.sum(0), 1e-9) * views / np.maximum(views - 1, 1)
-    variance = (_POINT_PRIOR * spread**2 + views * own) / (_POINT_PRIOR + views)  # [p, 3]
-    variance = variance.mean(-1, keepdims=True)
-    return (np.square(spread) / variance) ** _POINT_POWER / (1 + residual**2 / (_KERNEL**2 * variance))
-
-
-@dataclass(frozen=True)
-class _Fit:
-    """Gains and sheen, and their mean variances a posteriori in units of an observation's."""
-
-    gains: Float64[np.ndarray, "c 3"]  # logarithms
-    sheen: Float64[np.ndarray, " k"]
-    gain_variance: float
-    sheen_variance: float
-
-
-def _solved(
-    weight: Float64[np.ndarray, "c p 3"],
-    light: Float64[np.ndarray, "c p 3"],
-    basis: Float64[np.ndarray, "c p k"],
-    albedo: Float64[np.ndarray, "p 3"],
-    gain_precision: float,
-    sheen_precision: float,
-) -> _Fit:
-    """Least squares for gains and sheen, both near zero a priori; the points' logarithms are eliminated by centring."""
-    cameras, count = len(light), basis.shape[-1]
-    normal = np.diag([*[gain_precision] * (3 * cameras), *[sheen_precision] * count])
-    right = np.zeros(len(normal))
-    shared = slice(3 * cameras, None)
-    for channel in range(3):
-        w = weight[..., channel]
-        scaled = basis / albedo[:, channel, None]
-        scaled = scaled - _centre(w[..., None], scaled)
-        values = light[..., channel] - _centre(w, light[..., channel])
-        own = slice(channel * cameras, (channel + 1) * cameras)
-        normal[own, own] += np.diag(w.sum(1)) - (w / np.maximum(w.sum(0), 1e-9)) @ w.T
-        normal[own, own] += w.sum() / cameras**2  # the mean of the gains, which nothing else fixes, is zero
-        weighted = w[..., None] * scaled
-        normal[own, shared] = weighted.sum(1)
-        normal[shared, own] = normal[own, shared].T
-        normal[shared, shared] += np.tensordot(weighted, scaled, ([0, 1], [0, 1]))
-        right[own] = (w * values).sum(1)
-        right[shared] += np.tensordot(weighted, values, ([0, 1], [0, 1]))
-    inverse = np.linalg.inv(normal + 1e-9 * np.eye(len(normal)))
-    solution, variances = inverse @ right, np.diag(inverse)
-    gains = solution[: shared.start].reshape(3, cameras).T
-    return _Fit(gains, solution[shared], float(variances[: shared.start].mean()), float(variances[shared].mean()))
-
-
-def _sheen_basis(observed: Observations) -> Float64[np.ndarray, "c p k"]:
-    """Harmonics up to degree 3 of the mirrored direction, without the constant, and powers of the facing cosine."""
-    x, y, z = np.moveaxis(observed.mirrored, -1, 0)
-    facing = observed.facing
-    terms = [x, y, z, x * y, y * z, x * z, 3 * z * z - 1, x * x - y * y]
-    terms += [y * (3 * x * x - y * y), x * y * z, y * (5 * z * z - 1), z * (5 * z * z - 3), x * (5 * z * z - 1)]
-    terms += [z * (x * x - y * y), x * (x * x - 3 * y * y), facing, facing**2, facing**4, facing**8]
-    return np.stack(terms, -1)
-
-
-def _centre(weight: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Weighted means over the cameras."""
-    return (weight * values).sum(0) / np.maximum(weight.sum(0), 1e-9)
+def _usable(pixels: UInt8[np.ndarray, "n 3"]) -> Bool[np.ndarray, " n"]:
+    low, high = _USABLE_LEVELS
+    return (pixels.min(1) >= low) & (pixels.max(1) <= high)
 
 
 def _linear(encoded: Float[np.ndarray, "*n"]) -> Float32[np.ndarray, "*n"]:

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float64, UInt8
 
 from headsup_cli.capture.rig_dump import RigDump
 from headsup_cli.capture.rigs.picture_layout import ONLY_FRAME
@@ -14,6 +14,7 @@ from headsup_cli.errors import InputError
 from headsup_cli.media.images import to_8bit
 from headsup_cli.media.pictures import read_mask_picture, read_picture
 from headsup_cli.preprocessing.automatic_masks import MaskedView, automatic_masks
+from headsup_cli.preprocessing.colour_match import room_hue
 from headsup_cli.preprocessing.masks import mask_from_plate
 from headsup_cli.preprocessing.matting_model import MattingModel, load_matting_model
 from headsup_cli.preprocessing.options import MaskSource
@@ -65,6 +66,7 @@ class FrameReader:
             name: Undistorter(camera, self.pinholes[name], kept=self._keeping) for name, camera in dump.cameras.items()
         }
         self._plates: dict[str, np.ndarray] = {}
+        self._room_hues: dict[str, np.ndarray | None] = {}
         self._model: MattingModel | None = load_matting_model() if masks == "rembg" else None
         needed = {"given": any(frame.masks for frame in dump.frames.values()), "plates": bool(dump.backgrounds)}
         if not needed.get(masks, True):
@@ -116,10 +118,23 @@ class FrameReader:
             mask = mask_from_plate(image, self._plate(camera))
         return StraightView(undistorter.apply(image), None if mask is None else undistorter.apply(mask))
 
+    def room_hue(self, camera: str) -> Float64[np.ndarray, " 3"] | None:
+        """The hue of a camera's clean plate; None if there is none, or none that can be used."""
+        if camera not in self.dump.backgrounds:
+            return None
+        if camera not in self._room_hues:
+            try:
+                self._plate(camera)
+            except InputError as error:  # pictures were masked without it
+                logger.warning("colours are matched without the clean plate of camera %s: %s", camera, error)
+                self._room_hues[camera] = None
+        return self._room_hues[camera]
+
     def _plate(self, camera: str) -> UInt8[np.ndarray, "h w 3"]:
         if camera in self._plates:
             return self._plates[camera]
         plate = self._checked(read_picture(self.dump.backgrounds[camera]), camera, "clean plate")
+        self._room_hues[camera] = room_hue(plate)
         if self._keeping:
             self._plates[camera] = plate
         return plate

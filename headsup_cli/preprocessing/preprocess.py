@@ -139,14 +139,16 @@ class Preprocessing:
         return self.head.surface if self.head.surface is not None else self.template.vertices * self.head.template_scale
 
     def _matched(self) -> dict[str, Float64[np.ndarray, " 3"]]:
-        views = {
-            name: ColourView(view.image, view.mask, self.pinholes[name].K, self.cam_from_head(name))
-            for name, view in self.reference.views.items()
-        }
-        if self.head.method == "cameras" or len(views) < 2:
-            if len(views) > 1:
+        straight = self.reference.views
+        if self.head.method == "cameras" or len(straight) < 2:
+            if len(straight) > 1:
                 logger.warning("the cameras' colours are left as they are: where the head is, is known too roughly")
             return {}
+        hues = dict(zip(straight, in_threads(self._reader.room_hue, list(straight), self.threads), strict=True))
+        views = {
+            name: ColourView(view.image, view.mask, self.pinholes[name].K, self.cam_from_head(name), hues[name])
+            for name, view in straight.items()
+        }
         return match_colours(views, self.surface(), self.template.faces)
 
     def _found_boxes(self) -> dict[str, Box]:

@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from headsup_cli.cameras.camera import Cameras
 from headsup_cli.cameras.trajectories import look_at
-from headsup_cli.preprocessing.colour_match import ColourView, apply_gain, match_colours
+from headsup_cli.preprocessing.colour_match import ColourView, apply_gain, match_colours, room_hue
 from headsup_cli.rendering.mesh_rasteriser import rasterise_mesh
 
 SIDE = 160
@@ -46,6 +48,25 @@ def _views(template, gains, sheen=0.0, contrast=0.2, seed=0, hair=0.0):
     return views
 
 
+def _plate(gain, seed, colour=(1.0, 1.0, 1.0)):
+    wall = np.random.default_rng(seed).uniform(0.05, 0.3, (60, 80, 1)) * colour * gain
+    return (_srgb(wall) * 255).astype(np.uint8)
+
+
+def _with_rooms(views, plates):
+    return {
+        name: replace(view, room_hue=room_hue(plate)) for (name, view), plate in zip(views.items(), plates, strict=True)
+    }
+
+
+def _burnt(view):
+    """With hair alone to be seen."""
+    rows = np.flatnonzero(view.mask.any(1))
+    image = view.image.copy()
+    image[int(np.quantile(rows, 0.35)) :] = 255
+    return replace(view, image=image)
+
+
 def _error(factors, gains):
     left = np.log(np.stack(list(factors.values())) * gains)
     return np.abs(left - left.mean(0)).max()
@@ -68,14 +89,52 @@ def test_hair_has_less_say_than_skin(toy_template):
 def test_a_camera_that_sees_hair_alone_is_not_changed_much(toy_template):
     gains = np.exp(np.random.default_rng(3).normal(0, 0.04, (8, 3)))
     views = _views(toy_template, gains, hair=0.3)
-    view = views["c4"]
-    rows = np.flatnonzero(view.mask.any(1))
-    burnt = view.image.copy()
-    burnt[int(np.quantile(rows, 0.35)) :] = 255
-    views["c4"] = ColourView(burnt, view.mask, view.K, view.cam_from_head)
+    views["c4"] = _burnt(views["c4"])
     left = np.log(list(match_colours(views, toy_template.vertices, toy_template.faces).values()) * gains)
     others = np.delete(left, 4, 0)
     assert np.abs(left[4] - others.mean(0)).max() < 0.1  # 0.4 if nothing is expected of its gain
+
+
+@pytest.mark.parametrize("sheen", [0.06, 0.2])
+def test_a_room_of_one_hue_tells_gains_from_sheen(toy_template, sheen):
+    gains = np.exp(np.random.default_rng(4).normal(0, 0.08, (8, 3)))
+    views = _views(toy_template, gains, sheen, hair=0.1)
+    with_rooms = _with_rooms(views, [_plate(gain, index) for index, gain in enumerate(gains)])
+    surface = toy_template.vertices, toy_template.faces
+    assert _error(match_colours(with_rooms, *surface), gains) < 0.9 * _error(match_colours(views, *surface), gains)
+
+
+def test_a_camera_that_sees_hair_alone_has_its_hue_from_the_room(toy_template):
+    gains = np.exp(np.random.default_rng(3).normal(0, 0.08, (8, 3)))
+    views = _views(toy_template, gains, hair=0.3)
+    views["c4"] = _burnt(views["c4"])
+    plates = [_plate(gain, index, (1.2, 1.0, 0.7)) for index, gain in enumerate(gains)]
+    factors = match_colours(_with_rooms(views, plates), toy_template.vertices, toy_template.faces)
+    left = np.log(list(factors.values()) * gains)
+    hues = left - left.mean(1, keepdims=True)
+    assert np.abs(hues[4] - hues.mean(0)).max() < 0.01
+
+
+def test_a_motley_room_and_an_odd_plate_do_no_harm(toy_template):
+    gains = np.exp(np.random.default_rng(3).normal(0, 0.08, (8, 3)))
+    views = _views(toy_template, gains, sheen=0.06)
+    rng = np.random.default_rng(0)
+    motley = [_plate(gain, index, np.exp(rng.normal(0, 0.3, 3))) for index, gain in enumerate(gains)]
+    odd = [_plate(gain, index, (1, 1, 0.3) if index == 2 else (1, 1, 1)) for index, gain in enumerate(gains)]
+    surface = toy_template.vertices, toy_template.faces
+    without = _error(match_colours(views, *surface), gains)
+    for plates in (motley, odd):
+        assert _error(match_colours(_with_rooms(views, plates), *surface), gains) < 1.1 * without
+
+
+def test_hue_of_a_room():
+    gain = np.array([1.1, 1.0, 0.9])
+    hue = np.log(gain) - np.log(gain).mean()
+    np.testing.assert_allclose(room_hue(_plate(gain, 0)), hue, atol=0.003)
+    burnt = _plate(gain, 0)
+    burnt[:, :30] = 255
+    np.testing.assert_allclose(room_hue(burnt), hue, atol=0.003)
+    assert room_hue(np.zeros((60, 80, 3), np.uint8)) is None
 
 
 def test_a_camera_that_shares_nothing_keeps_its_colours(toy_template):

@@ -144,6 +144,16 @@ def test_given_masks_can_be_set_aside_for_plates(tmp_path, toy_template):
     assert found[2, 2] == 0
 
 
+def test_a_plate_that_is_needed_for_colours_alone_may_be_broken(tmp_path, toy_template, caplog):
+    folder = _write_dump(tmp_path / "a")
+    native.write_backgrounds(folder, dict.fromkeys(_cameras(), _pictures()[2]))
+    plate = next((folder / "background").glob("c1.*"))
+    plate.write_bytes(plate.read_bytes()[:60])
+    capture = preprocess_rig(read_rig_dump(folder), FULL, toy_template)
+    assert set(capture.frames[native.ONLY_FRAME].views) == set(_cameras())
+    assert "without the clean plate of camera c1" in caplog.text
+
+
 def test_rembg_is_named_where_it_is_missing(folder, toy_template, monkeypatch):
     monkeypatch.setitem(sys.modules, "rembg", None)
     with pytest.raises(MissingDependencyError, match="pip install"):
