@@ -95,14 +95,14 @@ def find_head_frame_by_landmarks(
         float(np.median(found.fit.residuals_m)),
         found.fit.log_scale_sigma,
         found.landmarks_in_head,
-        load_head_shape().vertices(found.fit.identity) if same_topology and size == "metric" else None,
+        found.fit.surface(load_head_shape()) if same_topology and size == "metric" else None,
     )
 
 
 def _growth(found: LandmarkPose, mesh: HeadMesh) -> Float64[np.ndarray, " 3"]:
     """Size of the fitted neutral head over the template's, of the same topology, along each axis."""
     head = mesh.vertices[:, 1] > mesh.chin_height_m
-    own, theirs = load_head_shape().vertices(found.fit.identity)[head], mesh.vertices[head]
+    own, theirs = found.fit.surface(load_head_shape())[head], mesh.vertices[head]
     return (own * theirs).sum(0) / (theirs**2).sum(0)
 
 

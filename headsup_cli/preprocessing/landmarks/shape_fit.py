@@ -42,7 +42,11 @@ def _model_sigma_m() -> Float64[np.ndarray, " k"]:
 
 @dataclass(frozen=True)
 class HeadFit:
-    """A head in the world of its landmarks: `x_world = rotation @ (scale * x_head) + translation`, metres."""
+    """A head in the world of its landmarks: `x_world = rotation @ (scale * x_shape) + translation`, metres.
+
+    The shape model has its origin between its ear canals, the head frame between the head's own, which no shape of the
+    model may have quite there.
+    """
 
     rotation: Float64[np.ndarray, "3 3"]
     translation: Float64[np.ndarray, " 3"]
@@ -51,13 +55,19 @@ class HeadFit:
     expression: Float64[np.ndarray, " e"]
     log_scale_sigma: float  # standard deviation; 0 where the scale is known
     residuals_m: Float64[np.ndarray, " k"]  # distances of the landmarks to the fitted head's
+    origin: Float64[np.ndarray, " 3"]  # the head frame's, in the shape model's; metres
 
     @property
     def world_from_head(self) -> Float64[np.ndarray, "4 4"]:
         """The placement as a similarity."""
         transform = np.eye(4)
-        transform[:3, :3], transform[:3, 3] = self.scale * self.rotation, self.translation
+        transform[:3, :3] = self.scale * self.rotation
+        transform[:3, 3] = self.translation + transform[:3, :3] @ self.origin
         return transform
+
+    def surface(self, shape: HeadShape) -> Float64[np.ndarray, "v 3"]:
+        """The neutral head, metres, head frame."""
+        return shape.vertices(self.identity) - self.origin
 
     @property
     def escaped(self) -> bool:
@@ -132,7 +142,16 @@ def fit_head(points: SpacePoints, shape: HeadShape, size: Size, seen: Outlines |
         growth = _size_m(shape.landmark_mean + np.tensordot(identity, shape.landmark_modes, 1))
         scale = float(np.exp(state.log_scale) * growth / _size_m(shape.landmark_mean))
         sigma = _log_size_sigma(shape)
-    return HeadFit(state.rotation, state.translation, scale, identity, expression, sigma, residuals_m)
+    origin = _canals_astray(own, points) @ state.rotation / scale
+    return HeadFit(state.rotation, state.translation, scale, identity, expression, sigma, residuals_m, origin)
+
+
+def _canals_astray(own: Float64[np.ndarray, "k 3"], points: SpacePoints) -> Float64[np.ndarray, " 3"]:
+    """By how much the middle between the ear canals is off where the shape has it, the mean a posteriori; world."""
+    canals = slice(IBUG_COUNT, IBUG_COUNT + 2)
+    model = _model_sigma_m()[canals, None, None] ** 2 * np.eye(3)
+    gain = model @ np.linalg.inv(model + points.covariance[canals])
+    return (gain @ (points.positions - own)[canals, :, None])[..., 0].mean(0)
 
 
 def _landmarks(state: _State, shape: HeadShape) -> Float64[np.ndarray, "k 3"]:

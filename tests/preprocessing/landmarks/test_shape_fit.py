@@ -3,6 +3,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from headsup_cli.preprocessing.head_shape import load_head_shape
+from headsup_cli.preprocessing.landmarks.points import IBUG_COUNT
 from headsup_cli.preprocessing.landmarks.shape_fit import fit_head
 from headsup_cli.preprocessing.landmarks.triangulation import SpacePoints
 
@@ -42,6 +43,29 @@ def test_landmarks_gone_astray_are_let_go():
     fit = fit_head(points, load_head_shape(), "metric")
     assert _angle_deg(fit.rotation, rotation) < 1.0
     np.testing.assert_allclose(fit.translation, translation, atol=0.002)
+
+
+@pytest.mark.parametrize("size", ["metric", "arbitrary"])
+def test_the_origin_is_between_the_heads_own_ears(size):
+    points, rotation, translation = _points(np.random.default_rng(3))
+    aside = np.array([0.0, 0.004, 0.006])
+    canals = slice(IBUG_COUNT, IBUG_COUNT + 2)
+    points.positions[canals] += aside @ rotation.T
+    shape = load_head_shape()
+    fit = fit_head(points, shape, size)
+    np.testing.assert_allclose(fit.origin, aside, atol=0.0015)
+    np.testing.assert_allclose(fit.world_from_head[:3, 3], translation + rotation @ aside, atol=0.002)
+    by_head = fit.surface(shape) @ fit.world_from_head[:3, :3].T + fit.world_from_head[:3, 3]
+    by_shape = fit.scale * shape.vertices(fit.identity) @ fit.rotation.T + fit.translation
+    np.testing.assert_allclose(by_head, by_shape, atol=1e-9)
+
+
+def test_ears_that_nobody_sees_leave_the_origin_where_the_shape_has_it():
+    points, _, _ = _points(np.random.default_rng(3))
+    canals = slice(IBUG_COUNT, IBUG_COUNT + 2)
+    points.positions[canals] += 0.05
+    points.covariance[canals] = np.eye(3) * 0.5**2
+    assert np.linalg.norm(fit_head(points, load_head_shape(), "metric").origin) < 1e-4
 
 
 @pytest.mark.parametrize("scale", [0.7, 1.5])
