@@ -116,9 +116,10 @@ class _Sights:
 
     def by_camera(self, values: Float64[np.ndarray, "n ..."]) -> Float64[np.ndarray, "c ..."]:
         """Weighted sums over each camera's points."""
-        sums = np.zeros((self.cameras, *values.shape[1:]))
-        np.add.at(sums, self.camera, values * self.weight.reshape(-1, *[1] * (values.ndim - 1)))
-        return sums
+        gather = sp.csr_array(
+            (self.weight, (self.camera, np.arange(len(self.camera)))), (self.cameras, len(self.camera))
+        )
+        return (gather @ values.reshape(len(values), -1)).reshape(self.cameras, *values.shape[1:])
 
 
 @dataclass(frozen=True)
@@ -188,17 +189,17 @@ def _solved(
     shared = shared + weight.sum() / cameras**2  # the mean of the gains, which nothing else fixes, is zero
     told = sights.by_camera(values) @ precision + rooms.precision @ rooms.hues @ _HUES  # [c, 3]
     shining = sights.by_camera(shine) @ precision  # [c, k, 3]
-    root = np.sqrt(sights.weight)[:, None, None] * (shine @ np.linalg.cholesky(precision))
-    lit = np.sqrt(sights.weight)[:, None] * (values @ np.linalg.cholesky(precision))
+    root = np.linalg.cholesky(precision) * np.sqrt(sights.weight)[:, None, None]  # [n, 3, 3]
+    lit = np.einsum("nj,nji->ni", values, root)
+    shone = np.einsum("nkj,nji->nik", shine, root).reshape(-1, count)  # [n * 3, k]
 
     of_gains, of_sheen = slice(0, 3 * cameras), slice(3 * cameras, None)  # the gains of one channel after the other's
     normal = np.diag(np.repeat([gain_sd**-2.0, sheen_sd**-2.0], [3 * cameras, count]))
     normal[of_gains, of_gains] += np.kron(precision, shared) + np.kron(_HUES, rooms.precision)
     normal[of_gains, of_sheen] = shining.transpose(2, 0, 1).reshape(3 * cameras, count)
     normal[of_sheen, of_gains] = normal[of_gains, of_sheen].T
-    root = root.transpose(0, 2, 1).reshape(-1, count)
-    normal[of_sheen, of_sheen] += root.T @ root
-    right = np.concatenate([told.T.ravel(), root.T @ lit.ravel()])
+    normal[of_sheen, of_sheen] += shone.T @ shone
+    right = np.concatenate([told.T.ravel(), shone.T @ lit.ravel()])
 
     inverse = np.linalg.inv(normal + 1e-9 * np.eye(len(normal)))
     solution, variances = inverse @ right, np.diag(inverse)

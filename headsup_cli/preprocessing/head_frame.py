@@ -21,10 +21,19 @@ from headsup_cli.preprocessing.landmarks.detection import LandmarkDetector, Netw
 from headsup_cli.preprocessing.landmarks.head_pose import LandmarkPose, pose_from_landmarks, with_outlines
 from headsup_cli.preprocessing.landmarks.search import search_head
 from headsup_cli.preprocessing.landmarks.shape_fit import Size
-from headsup_cli.preprocessing.silhouette_fit import Fit, HeadMesh, Silhouettes, mismatch, outline_distances, refine
+from headsup_cli.preprocessing.silhouette_fit import (
+    Fit,
+    HeadMesh,
+    Silhouettes,
+    coarsened,
+    mismatch,
+    outline_distances,
+    refine,
+)
 
 _YAW_STARTS = 12
 _START_VIEWS = 8  # enough to tell the starts apart; the winners are refined on all views
+_COARSE_CELL_M = 0.012  # of the mesh that the starts are fitted with
 _START_KERNELS_M = (0.05, 0.05, 0.04, 0.03, 0.02)
 _FINALISTS = 4
 _FINALIST_KERNELS_M = (0.03, 0.02, 0.02, 0.02)
@@ -36,7 +45,7 @@ _POOR_MISMATCH = 0.1  # above, starts from another up are worth their time
 _DOUBTFUL_MISMATCH = 0.25  # above, say so
 _TILT_DEG = 25.0
 _AMBIGUOUS = 1.25  # ratio of mismatches below which the layout of the rig decides between two poses
-_ROUNDS_FROM_SILHOUETTES = 2  # of crops; the first are good
+_ROUNDS_FROM_SILHOUETTES, _ROUNDS_FROM_GLIMPSE = 2, 4  # of crops; the first are good
 _HULL_HALF_SIDE_M = 0.4
 _HULL_CELLS = 40
 _HULL_AGREEMENT = 0.9  # share of the views that must see a cell covered, so that one bad mask does not carve all away
@@ -85,13 +94,47 @@ def find_head_frame_by_landmarks(
     if found is None or not found.credible:
         logger.warning("no face is seen by at least two cameras: the head frame is from the %s alone", rough.method)
         return rough
-    if masks is not None and size == "metric" and rough.method == "silhouettes":
+    outlined = masks if rough.method == "silhouettes" else None
+    return _frame_of(found, rough.template_scale, mesh, size, outlined)
+
+
+def glimpse_head_frame(
+    views: Sequence[RigView], mesh: HeadMesh, size: Size, masks: Silhouettes, detector: LandmarkDetector | None = None
+) -> HeadFrame | None:
+    """The head frame by the landmarks of a face that a first rough fit to the outlines leads to; None without one.
+
+    What it gives is as good as what the long way does, by `find_head_frame` and `find_head_frame_by_landmarks`, in a
+    part of the time.
+
+    Args:
+        views: The undistorted pictures, at any resolution.
+        mesh: The template.
+        size: Whether the rig's metres are metres.
+        masks: The silhouettes; views without any subject may be among them.
+        detector: Finds landmarks; headsup's own network by default.
+    """
+    used = np.flatnonzero(masks.masks.any((1, 2)))
+    if len(used) < _MIN_VIEWS:
+        return None
+    seen = masks[used]
+    starts = _fits_around(_expected_ups(seen)[0], _visual_hull(seen), seen, coarsened(mesh, _COARSE_CELL_M))
+    best = min(starts, key=_mismatch_of)[1]
+    start = _rigid(best.rotation, best.translation)
+    found = pose_from_landmarks(detector or NetworkDetector(), views, start, size, _ROUNDS_FROM_GLIMPSE)
+    return _frame_of(found, best.scale, mesh, size, masks) if found is not None and found.credible else None
+
+
+def _frame_of(
+    found: LandmarkPose, scale: Float64[np.ndarray, " 3"], mesh: HeadMesh, size: Size, masks: Silhouettes | None
+) -> HeadFrame:
+    """A pose found by landmarks as a head frame, outlines having their say; `scale` is for templates of one's own."""
+    if masks is not None and size == "metric":
         found = with_outlines(found, masks[np.flatnonzero(masks.masks.any((1, 2)))])
     same_topology = len(mesh.vertices) == len(load_head_shape().mean)
     return HeadFrame(
         found.rig_from_head,
         "landmarks",
-        _growth(found, mesh) if same_topology else rough.template_scale,
+        _growth(found, mesh) if same_topology else scale,
         float(np.median(found.fit.residuals_m)),
         found.fit.log_scale_sigma,
         found.landmarks_in_head,
@@ -129,11 +172,11 @@ def find_head_frame(views: Silhouettes, mesh: HeadMesh) -> HeadFrame:
         logger.warning("fewer than %d masks show a subject: the head frame is rough", _MIN_VIEWS)
         return head_frame_from_cameras(views.cam_from_rig)
     views = views[used]
-    hull = _visual_hull(views)
+    hull, coarse = _visual_hull(views), coarsened(mesh, _COARSE_CELL_M)
     fits: list[tuple[float, Fit]] = []
     for likely_ups in (_expected_ups, _tilted_ups, _odd_ups):
         for up in likely_ups(views):
-            fits += _fits_around(up, hull, views, mesh)
+            fits += _fits_around(up, hull, views, coarse)
         fits.sort(key=_mismatch_of)
         if fits[0][0] < _POOR_MISMATCH:
             break

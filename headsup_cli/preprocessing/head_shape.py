@@ -6,7 +6,7 @@ Vertices are the default template's, each head in its own head frame and size, s
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,11 @@ class HeadShape:
     def vertices(self, coefficients: Float[np.ndarray, " m"]) -> Float64[np.ndarray, "v 3"]:
         """The neutral head of some coefficients."""
         return self.mean + np.tensordot(coefficients, self.modes, 1)
+
+    @cached_property
+    def modes_by_vertex(self) -> Float64[np.ndarray, "v m 3"]:
+        """The modes with what belongs to a vertex side by side in memory."""
+        return np.ascontiguousarray(self.modes.transpose(1, 0, 2))
 
 
 def save_head_shape(path: Path, shape: HeadShape) -> None:

@@ -20,6 +20,7 @@ from headsup_cli.preprocessing.head_frame import (
     HeadFrame,
     find_head_frame,
     find_head_frame_by_landmarks,
+    glimpse_head_frame,
     head_frame_from_cameras,
 )
 from headsup_cli.preprocessing.inventory import take_inventory, with_left_out
@@ -219,11 +220,14 @@ def _head_frame(
     detector: LandmarkDetector,
 ) -> HeadFrame:
     seen, mesh = _silhouettes(dump.cameras, pinholes, views), _fit_mesh(template)
+    pictures = [RigView(view.image, pinholes[name].K, dump.cameras[name].cam_from_rig) for name, view in views.items()]
     if seen is None:
         rough = head_frame_from_cameras(np.stack([dump.cameras[name].cam_from_rig for name in views]))
     else:
+        glimpsed = glimpse_head_frame(pictures, mesh, dump.scale, seen, detector)
+        if glimpsed is not None:
+            return glimpsed
         rough = find_head_frame(seen, mesh)
-    pictures = [RigView(view.image, pinholes[name].K, dump.cameras[name].cam_from_rig) for name, view in views.items()]
     return find_head_frame_by_landmarks(rough, pictures, mesh, dump.scale, seen, detector)
 
 

@@ -141,6 +141,17 @@ def head_mesh(vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"],
     return HeadMesh(vertices.astype(np.float64), faces, edges[twins], edge_faces, chin_height_m)
 
 
+def coarsened(mesh: HeadMesh, cell_m: float) -> HeadMesh:
+    """The mesh with the vertices in each cube of a grid drawn together; what is smaller than a cube is gone."""
+    _, cluster = np.unique(np.floor(mesh.vertices / cell_m).astype(int), axis=0, return_inverse=True)
+    cluster = cluster.reshape(-1)
+    sums = np.stack([np.bincount(cluster, weights=axis) for axis in mesh.vertices.T], -1)
+    faces = cluster[mesh.faces]
+    whole = (faces != np.roll(faces, 1, axis=1)).all(1)
+    _, first = np.unique(np.sort(faces[whole], 1), axis=0, return_index=True)
+    return head_mesh(sums / np.bincount(cluster)[:, None], faces[whole][np.sort(first)], mesh.chin_height_m)
+
+
 def refine(
     fit: Fit,
     mesh: HeadMesh,

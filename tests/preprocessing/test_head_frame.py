@@ -6,7 +6,7 @@ from scipy.spatial.transform import Rotation
 from headsup_cli.cameras.camera import Cameras
 from headsup_cli.cameras.trajectories import look_at
 from headsup_cli.preprocessing.head_frame import convergence_point, find_head_frame, head_frame_from_cameras
-from headsup_cli.preprocessing.silhouette_fit import head_mesh, silhouettes
+from headsup_cli.preprocessing.silhouette_fit import coarsened, head_mesh, silhouettes
 from headsup_cli.rendering.mesh_rasteriser import rasterise_mesh
 
 CHIN_HEIGHT_M = -0.1
@@ -138,3 +138,13 @@ def test_parallel_cameras_have_a_point_ahead():
     poses = np.tile(np.eye(4), (3, 1, 1))
     poses[:, 0, 3] = -0.1, 0.0, 0.1
     np.testing.assert_allclose(convergence_point(poses), [0, 0, 1], atol=1e-6)
+
+
+def test_a_coarse_mesh_has_the_same_outlines(template):
+    mesh = head_mesh(template.vertices, template.faces, CHIN_HEIGHT_M)
+    coarse = coarsened(mesh, 0.012)
+    assert len(coarse.faces) < 0.45 * len(mesh.faces)
+    assert coarse.chin_height_m == mesh.chin_height_m
+    cameras = _rig(*RING, np.random.default_rng(0))
+    drawn = [rasterise_mesh(m.vertices, m.faces, cameras).face >= 0 for m in (mesh, coarse)]
+    assert (drawn[0] & drawn[1]).sum() / (drawn[0] | drawn[1]).sum() > 0.97

@@ -185,8 +185,9 @@ def _outline_terms(
     modes = len(shape.modes)
     mesh = replace(seen.mesh, vertices=shape.vertices(state.coefficients[:modes]))
     line = outline(Fit(state.rotation, state.translation, np.ones(3)), mesh, seen.views)
-    middles = shape.modes[:, mesh.edge_vertices[line.edge]].mean(2)  # [m, n, 3]
-    by_modes = np.einsum("mnc,nc->nm", middles, line.by_own)
+    start, end = mesh.edge_vertices[line.edge].T
+    middles = (shape.modes_by_vertex[start] + shape.modes_by_vertex[end]) / 2  # [n, m, 3]
+    by_modes = (middles @ line.by_own[..., None])[..., 0]
     others = len(state.coefficients) - modes
     jacobian = np.concatenate(
         [line.by_pose(), np.zeros((len(by_modes), 1)), by_modes, np.zeros((len(by_modes), others))], 1

@@ -2,11 +2,16 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from headsup_cli.preprocessing.head_frame import HeadFrame, find_head_frame_by_landmarks, head_frame_from_cameras
+from headsup_cli.preprocessing.head_frame import (
+    HeadFrame,
+    find_head_frame_by_landmarks,
+    glimpse_head_frame,
+    head_frame_from_cameras,
+)
 from headsup_cli.preprocessing.landmarks.detection import NetworkDetector, RigView
 from headsup_cli.preprocessing.landmarks.head_pose import pose_from_landmarks
 from headsup_cli.preprocessing.landmarks.points import IBUG_COUNT, OUTER_EYE_CORNERS
-from headsup_cli.preprocessing.silhouette_fit import head_mesh
+from headsup_cli.preprocessing.silhouette_fit import head_mesh, silhouettes
 from headsup_cli.simulation.training_sample import training_sample
 
 RIG_FROM_HEAD = np.eye(4)
@@ -32,6 +37,11 @@ def views(sample):
     poses = sample.cameras.cam_from_world.numpy() @ np.linalg.inv(RIG_FROM_HEAD)
     pixels = np.round(images.clip(0, 1) * 255).astype(np.uint8)
     return [RigView(*view) for view in zip(pixels, sample.cameras.K.numpy(), poses, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def masks(sample, views):
+    return silhouettes([view.cam_from_rig for view in views], [view.K for view in views], list(sample.masks))
 
 
 def _off(transform, turn_deg, move_m):
@@ -73,6 +83,23 @@ def test_a_head_is_found_by_pictures_and_cameras_alone(mesh, views):
     turn_deg, move_m = _error(find_head_frame_by_landmarks(rough, views, mesh, "metric"))
     assert turn_deg < 6.0
     assert move_m < 0.015
+
+
+def test_a_face_is_glimpsed_behind_its_outlines(mesh, views, masks):
+    found = glimpse_head_frame(views, mesh, "metric", masks)
+    turn_deg, move_m = _error(found)
+    assert found.method == "landmarks"
+    assert turn_deg < 5.0
+    assert move_m < 0.008
+
+
+def test_nothing_is_glimpsed_where_no_face_is_seen(mesh, views, masks):
+    rng = np.random.default_rng(0)
+    noise = [view._replace(image=rng.integers(0, 255, view.image.shape, dtype=np.uint8)) for view in views]
+    assert glimpse_head_frame(noise, mesh, "metric", masks) is None
+    empty = [np.zeros((512, 384), np.float32)] * len(views)
+    nobody = silhouettes([view.cam_from_rig for view in views], [view.K for view in views], empty)
+    assert glimpse_head_frame(views, mesh, "metric", nobody) is None
 
 
 def test_a_rig_without_units_is_scaled_to_a_head(mesh, views):
