@@ -24,6 +24,7 @@ HELD_OUT_STEP = 5  # of the crops held out, every how many-th is looked at
 FILES_AT_ONCE = 12  # whose crops are mixed
 SIMULATED_CROP_PX = 128  # of the pixels that simulated crops have; the rest is margin
 TURN_DEG, DIRECTION_DEG, GROWTH, SHIFT_M = 5.0, 5.0, 0.07, 0.009  # standard deviations of the rough head pose
+STRETCH = 0.05  # standard deviation of the logarithm of width over height, by which more faces are broad or long
 ANY_WAY_UP = 0.06  # share of crops turned at will, so that the network knows when a head is not upright
 NO_HEAD, NOWHERE_M = 0.04, 0.03  # share of crops that show no head, so that the network knows; spread of their points
 NOISE_LEVELS = 4
@@ -106,7 +107,8 @@ def _moved(
         image, points = cv2.flip(image, 1), points[MIRRORED] * [-1, 1] + [size, 0]
     turn = rng.uniform(-np.pi, np.pi) if rng.random() < ANY_WAY_UP else np.radians(rng.normal(0, TURN_DEG))
     scale = np.exp(rng.normal(0, GROWTH)) * CROP_PX / SIMULATED_CROP_PX
-    matrix = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    stretch = np.exp(rng.normal(0, STRETCH / 2))
+    matrix = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) * [stretch, 1 / stretch]
     off_m = np.clip(rng.normal(0, SHIFT_M, 2), -0.03, 0.03)
     shift = CROP_PX / 2 - matrix @ [size / 2, size / 2] + CROP_PX / CROP_SIDE_M * off_m
     bend = _bend(rng)  # [s, s, 2]
