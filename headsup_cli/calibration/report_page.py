@@ -365,7 +365,14 @@ g.globalAlpha=1;g.font=11*r+"px system-ui";g.lineWidth=1.3*r;
 for(const c of scene.cameras){const p=c.at.map(place);
 g.strokeStyle=g.fillStyle=style({wrong:"--failed",right:"--ok",ok:"--ink"}[c.kind]);g.globalAlpha=c.kind=="ok"?.75:1;
 g.beginPath();for(let k=1;k<5;k++){g.moveTo(p[0][0],p[0][1]);g.lineTo(p[k][0],p[k][1]);
-g.lineTo(p[k%4+1][0],p[k%4+1][1])}g.stroke();g.fillText(c.name,p[0][0]+6*r,p[0][1]-6*r)}g.globalAlpha=1}
+g.lineTo(p[k%4+1][0],p[k%4+1][1])}g.stroke()}name(r);g.globalAlpha=1}
+function name(r){// Wrong cameras first, then the nearer ones; a name that would cover another waits until the rig is turned.
+const taken=[],rank=c=>(c.kind=="wrong"?9:0)+place(c.at[0])[2];
+for(const c of [...scene.cameras].sort((a,b)=>rank(b)-rank(a))){const[x,y]=place(c.at[0]),left=x+6*r,low=y-6*r;
+const right=left+g.measureText(c.name).width,high=low-11*r;
+if(taken.some(t=>left<t[1]&&t[0]<right&&high<t[3]&&t[2]<low))continue;taken.push([left,right,high,low]);
+g.fillStyle=style({wrong:"--failed",right:"--ok",ok:"--ink"}[c.kind]);g.globalAlpha=c.kind=="ok"?.75:1;
+g.fillText(c.name,left,low)}}
 canvas.onpointerdown=e=>{held=[e.clientX,e.clientY];canvas.setPointerCapture(e.pointerId)};
 canvas.onpointerup=()=>held=null;
 canvas.onpointermove=e=>{if(!held)return;yaw-=(e.clientX-held[0])*.008;
