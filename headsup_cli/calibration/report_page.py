@@ -366,7 +366,7 @@ for(const c of scene.cameras){const p=c.at.map(place);
 g.strokeStyle=g.fillStyle=style({wrong:"--failed",right:"--ok",ok:"--ink"}[c.kind]);g.globalAlpha=c.kind=="ok"?.75:1;
 g.beginPath();for(let k=1;k<5;k++){g.moveTo(p[0][0],p[0][1]);g.lineTo(p[k][0],p[k][1]);
 g.lineTo(p[k%4+1][0],p[k%4+1][1])}g.stroke()}name(r);g.globalAlpha=1}
-function name(r){// Wrong cameras first, then the nearer ones; a name that would cover another waits until the rig is turned.
+function name(r){// Wrong cameras first, then nearer ones; a name that would cover another waits for the rig to turn.
 const taken=[],rank=c=>(c.kind=="wrong"?9:0)+place(c.at[0])[2];
 for(const c of [...scene.cameras].sort((a,b)=>rank(b)-rank(a))){const[x,y]=place(c.at[0]),left=x+6*r,low=y-6*r;
 const right=left+g.measureText(c.name).width,high=low-11*r;
