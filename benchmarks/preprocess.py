@@ -1,6 +1,6 @@
 """Throughput of preprocessing against what OpenCV alone needs for the same pictures on the same cores.
 
-    python benchmarks/preprocess.py                              # a made-up dump: 8 cameras, 8 frames, JPEG, masks
+    python benchmarks/preprocess.py                              # a simulated person: 8 cameras, 8 frames, JPEG, masks
     python benchmarks/preprocess.py ../shared/captures/ict_0     # a dump of your own
     python benchmarks/preprocess.py --codec jpg --masks plates
 
@@ -14,45 +14,37 @@ import logging
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
+from headsup_cli.runtime.threads import configure_threads
 
-from headsup_cli.cameras.trajectories import look_at
-from headsup_cli.capture.capture import Encoding
-from headsup_cli.capture.lens import Lens
-from headsup_cli.capture.rig_dump import RigCamera, RigDump
-from headsup_cli.capture.rigs import native
-from headsup_cli.capture.rigs.detection import read_rig_dump
-from headsup_cli.media.opencv import cv2
-from headsup_cli.preprocessing.capture_folder import PreprocessJob
-from headsup_cli.preprocessing.options import PreprocessOptions
-from headsup_cli.preprocessing.parallel import in_threads
-from headsup_cli.preprocessing.preprocess import Preprocessing, usable_threads
-from headsup_cli.preprocessing.undistort import undistorted_view
+configure_threads()
+
+import numpy as np  # noqa: E402
+
+from headsup_cli.capture.capture import Encoding  # noqa: E402
+from headsup_cli.capture.rig_dump import RigDump  # noqa: E402
+from headsup_cli.capture.rigs.detection import read_rig_dump  # noqa: E402
+from headsup_cli.media.opencv import cv2  # noqa: E402
+from headsup_cli.preprocessing.capture_folder import PreprocessJob  # noqa: E402
+from headsup_cli.preprocessing.options import PreprocessOptions  # noqa: E402
+from headsup_cli.preprocessing.parallel import in_threads  # noqa: E402
+from headsup_cli.preprocessing.preprocess import Preprocessing, usable_threads  # noqa: E402
+from headsup_cli.preprocessing.undistort import undistorted_view  # noqa: E402
+from headsup_cli.simulation.rig.faults import PRESETS  # noqa: E402
+from headsup_cli.simulation.rig.rig import RigPlan  # noqa: E402
+from headsup_cli.simulation.subject import SimulationOptions, simulate_subject, write_subject  # noqa: E402
+
+SEED = 7
 
 
 def made_up_dump(folder: Path, cameras: int, frames: int, width: int, height: int) -> Path:
-    """An egg before a cluttered wall, by distorted cameras all around it."""
-    import torch
-
-    rng = np.random.default_rng(0)
-    azimuth = np.linspace(0, 2 * np.pi, cameras, endpoint=False)
-    eyes = torch.from_numpy(np.stack([np.sin(azimuth), 0.2 * np.cos(3 * azimuth), np.cos(azimuth)], -1))
-    poses = look_at(eyes, torch.zeros(3).double(), torch.tensor([0.0, 1.0, 0.0]).double()).numpy()
-    K = np.array([[2.2 * width, 0, width / 2], [0, 2.2 * width, height / 2], [0, 0, 1.0]])
-    lens = Lens("opencv", (-0.2, 0.1, 0.001, 0.0, 0.0))
-    rig = {f"c{i:02}": RigCamera(f"c{i:02}", K, lens, pose, width, height) for i, pose in enumerate(poses)}
-    wall = cv2.GaussianBlur(rng.uniform(0, 255, (height, width, 3)).astype(np.float32), (0, 0), 20)
-    wall = np.clip((wall - 127) * 6 + 70, 0, 255)
-    mask = np.zeros((height, width), np.uint8)
-    cv2.ellipse(mask, (width // 2, height // 2), (width // 4, height // 3), 0, 0, 360, 255, -1)
-    picture = np.where(mask[..., None] > 0, (200, 150, 125), wall) + rng.normal(0, 3, wall.shape)
-    images = dict.fromkeys(rig, np.clip(picture, 0, 255).astype(np.uint8))
-    for index in range(frames):
-        native.write_rig_frame(folder, images, dict.fromkeys(rig, mask), frame=f"f{index:03}", suffix=".jpg")
-    native.write_backgrounds(folder, dict.fromkeys(rig, wall.astype(np.uint8)))
-    native.write_calibration(folder / "calibration.json", rig)
+    """A simulated person in several expressions in a studio, distorted cameras all around; with masks and plates."""
+    faults = replace(PRESETS["studio"], masks=1.0)
+    rig = RigPlan(cameras=cameras)
+    options = SimulationOptions(rig, width, height, frames, "studio", faults, truth="light", supersampling=1)
+    write_subject(simulate_subject(SEED, options), folder)
     return folder
 
 
@@ -104,7 +96,7 @@ def main() -> None:
     logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:
         scratch, threads = Path(folder), usable_threads()
-        rig = arguments.dump or made_up_dump(scratch / "egg", arguments.cameras, arguments.frames, 1000, 1334)
+        rig = arguments.dump or made_up_dump(scratch / "person", arguments.cameras, arguments.frames, 1000, 1334)
         dump = read_rig_dump(rig)
         pictures = sum(len(frame.images) for frame in dump.frames.values())
         longest = max(max(camera.width, camera.height) for camera in dump.cameras.values())

@@ -9,21 +9,29 @@ from __future__ import annotations
 
 import _thread
 import os
+import platform
 import sys
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 
+_TORCH_HAS_MKL = ("x86_64", "AMD64")
+
 
 def configure_threads(threads: int | None = None) -> None:
     """Make torch's idle workers sleep instead of spinning, and choose the number of threads for torch and the kernels.
 
-    To be called before torch is imported: OpenMP reads its wait policy once. A policy the user has set is left alone.
+    NumPy's OpenBLAS goes without workers, which spin however small the matrices are; but not where torch has no other.
+
+    To be called before torch and NumPy are imported: both read what is set here once. What the user has set is left
+    alone.
 
     Args:
         threads: Threads for torch's operators and for our kernels; None leaves torch's choice (the machine's cores).
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if platform.machine() in _TORCH_HAS_MKL:
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if threads is None:
         return
     os.environ["OMP_NUM_THREADS"] = str(threads)

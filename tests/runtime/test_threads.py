@@ -1,5 +1,6 @@
 import itertools
 import os
+import platform
 import threading
 import time
 
@@ -68,6 +69,22 @@ print(os.environ["OMP_WAIT_POLICY"], torch.get_num_threads())
     assert run_python(program.format(threads=1)).stdout.split() == ["PASSIVE", "1"]
     assert run_python(program.format(threads="")).stdout.split()[0] == "PASSIVE"
     assert run_python(program.format(threads=""), OMP_WAIT_POLICY="ACTIVE").stdout.split()[0] == "ACTIVE"
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="torch multiplies by OpenBLAS here")
+def test_numpy_goes_without_workers_unless_the_user_says_so(monkeypatch, run_python):
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    program = """
+import os, sys
+import headsup_cli.app
+from headsup_cli.runtime.threads import configure_threads
+assert "numpy" not in sys.modules
+configure_threads()
+import numpy
+print(os.environ["OPENBLAS_NUM_THREADS"])
+"""
+    assert run_python(program).stdout.split() == ["1"]
+    assert run_python(program, OPENBLAS_NUM_THREADS="3").stdout.split() == ["3"]
 
 
 def test_configuring_after_torch(monkeypatch):
