@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import os
 import pickle
 import signal
 import sys
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
-from headsup_cli.runtime.threads import configure_threads
+from headsup_cli.runtime.threads import configure_threads, usable_cores
 
 _PATIENCE_S = 20.0  # for a process to clean up after itself
 
@@ -45,7 +44,7 @@ def map_in_processes(
     Yields:
         The index of an item and its result, in the order in which they are ready.
     """
-    pickled, threads = pickle.dumps(function), max(1, _usable_cores() // workers)
+    pickled, threads = pickle.dumps(function), max(1, usable_cores() // workers)
     waiting = iter(range(len(items)))
     busy: dict[Connection, tuple[_Worker, int]] = {}
 
@@ -133,7 +132,3 @@ class _Relay(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         record.msg, record.args, record.exc_info = record.getMessage(), None, None
         self.connection.send(record)
-
-
-def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

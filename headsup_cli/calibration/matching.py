@@ -14,10 +14,12 @@ from scipy.special import gammaln
 from headsup_cli.calibration.features import Features
 from headsup_cli.media.opencv import cv2
 from headsup_cli.runtime.progress import progress
+from headsup_cli.runtime.threads import usable_cores
 
 _RATIO = 0.85  # nearest over second nearest descriptor; the epipolar check is what removes wrong matches
 _COARSE = 700  # features that pairs are first tried with
 _PARTNERS = 7  # pictures that each is matched with
+_MOST_THREADS = 8  # each holds some 100 MB
 _INLIER_PX = 1.5
 _LEAST_INLIERS = 16
 _MOST_FALSE_ALARMS = 1e-4  # expected number of equally good epipolar geometries among as many random matches
@@ -43,7 +45,7 @@ def match_pictures(
         neighbours: Pairs (smaller index first) worth trying whatever the pictures say.
     """
     pairs = sorted(neighbours | _promising_pairs(features))
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(min(usable_cores(), _MOST_THREADS)) as pool:
         matched = pool.map(lambda pair: _matches(pair, features, flattened), pairs)
         return [pair for pair in progress(matched, "matching", len(pairs)) if pair is not None]
 

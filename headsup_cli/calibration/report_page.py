@@ -358,12 +358,14 @@ const style=n=>getComputedStyle(document.documentElement).getPropertyValue(n);
 function place([x,y,z]){const a=Math.cos(yaw),b=Math.sin(yaw),c=Math.cos(pitch),d=Math.sin(pitch);
 const u=a*x+b*z,w=a*z-b*x,s=zoom*Math.min(canvas.width,canvas.height)*4/(4-(c*w+d*y));
 return[canvas.width/2+s*u,canvas.height/2-s*(c*y-d*w),c*w+d*y]}
+function ink(c){g.strokeStyle=g.fillStyle=style({wrong:"--failed",right:"--ok",ok:"--ink"}[c.kind]);
+g.globalAlpha=c.kind=="ok"?.75:1}
 function draw(){const r=devicePixelRatio||1;canvas.width=canvas.clientWidth*r;canvas.height=canvas.clientHeight*r;
 g.fillStyle=style("--dim");for(const p of scene.points){const[x,y]=place(p);g.globalAlpha=.55;
 g.fillRect(x,y,1.6*r,1.6*r)}
 g.globalAlpha=1;g.font=11*r+"px system-ui";g.lineWidth=1.3*r;
 for(const c of scene.cameras){const p=c.at.map(place);
-g.strokeStyle=g.fillStyle=style({wrong:"--failed",right:"--ok",ok:"--ink"}[c.kind]);g.globalAlpha=c.kind=="ok"?.75:1;
+ink(c);
 g.beginPath();for(let k=1;k<5;k++){g.moveTo(p[0][0],p[0][1]);g.lineTo(p[k][0],p[k][1]);
 g.lineTo(p[k%4+1][0],p[k%4+1][1])}g.stroke()}name(r);g.globalAlpha=1}
 function name(r){// Wrong cameras first, then nearer ones; a name that would cover another waits for the rig to turn.
@@ -371,7 +373,7 @@ const taken=[],rank=c=>(c.kind=="wrong"?9:0)+place(c.at[0])[2];
 for(const c of [...scene.cameras].sort((a,b)=>rank(b)-rank(a))){const[x,y]=place(c.at[0]),left=x+6*r,low=y-6*r;
 const right=left+g.measureText(c.name).width,high=low-11*r;
 if(taken.some(t=>left<t[1]&&t[0]<right&&high<t[3]&&t[2]<low))continue;taken.push([left,right,high,low]);
-g.fillStyle=style({wrong:"--failed",right:"--ok",ok:"--ink"}[c.kind]);g.globalAlpha=c.kind=="ok"?.75:1;
+ink(c);
 g.fillText(c.name,left,low)}}
 canvas.onpointerdown=e=>{held=[e.clientX,e.clientY];canvas.setPointerCapture(e.pointerId)};
 canvas.onpointerup=()=>held=null;

@@ -55,9 +55,11 @@ class Observations:
 
 def log_gains(observed: Observations) -> tuple[Float64[np.ndarray, "c 3"], float]:
     """Logarithms of the cameras' gains, of mean zero over the cameras, and how far views of a point still differ."""
-    sights, basis = _Sights.of(observed), _sheen_basis(observed)
+    sights = _Sights.of(observed)
     if not len(sights.point):
         return np.zeros((sights.cameras, 3)), 0.0
+    seen = sights.camera, sights.point
+    basis = _sheen_basis(observed.mirrored[seen], observed.facing[seen])
     basis = basis / np.sqrt(np.maximum(np.average(basis**2, axis=0, weights=sights.weight), 1e-12))
     rooms, trust = _Rooms.of(observed.rooms), np.ones(len(basis))
     gains, sheen, covariance = np.zeros((sights.cameras, 3)), np.zeros_like(sights.light), _USUAL_SPREAD**2 * np.eye(3)
@@ -93,7 +95,8 @@ class _Sights:
 
     @classmethod
     def of(cls, observed: Observations) -> _Sights:
-        camera, point = _shared(observed)
+        seen = observed.seen & (observed.facing > 0)
+        camera, point = np.nonzero(seen & (seen.sum(0) >= 2))
         weight = observed.facing[camera, point] ** 2
         return cls(camera, point, observed.light[camera, point], weight, *observed.seen.shape)
 
@@ -224,22 +227,13 @@ def _shine(
     return np.concatenate([everywhere, basis[:, :, None] / albedo[seen].mean(0)], 1)
 
 
-def _sheen_basis(observed: Observations) -> Float64[np.ndarray, "n k"]:
+def _sheen_basis(mirrored: Float64[np.ndarray, "n 3"], facing: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, "n k"]:
     """Harmonics up to degree 3 of the mirrored direction, without the constant, and powers of the facing cosine."""
-    camera, point = _shared(observed)
-    x, y, z = observed.mirrored[camera, point].T
-    facing = observed.facing[camera, point]
+    x, y, z = mirrored.T
     terms = [x, y, z, x * y, y * z, x * z, 3 * z * z - 1, x * x - y * y]
     terms += [y * (3 * x * x - y * y), x * y * z, y * (5 * z * z - 1), z * (5 * z * z - 3), x * (5 * z * z - 1)]
     terms += [z * (x * x - y * y), x * (x * x - 3 * y * y), facing, facing**2, facing**4, facing**8]
     return np.stack(terms, -1)
-
-
-def _shared(observed: Observations) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
-    """Cameras and points of the sightings of points that another camera sees, too."""
-    seen = observed.seen & (observed.facing > 0)
-    camera, point = np.nonzero(seen & (seen.sum(0) >= 2))
-    return camera, point
 
 
 def _whitened(

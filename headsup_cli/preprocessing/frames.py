@@ -134,7 +134,8 @@ class FrameReader:
         if camera in self._plates:
             return self._plates[camera]
         plate = self._checked(read_picture(self.dump.backgrounds[camera]), camera, "clean plate")
-        self._room_hues[camera] = room_hue(plate)
+        if camera not in self._room_hues:
+            self._room_hues[camera] = room_hue(plate)
         if self._keeping:
             self._plates[camera] = plate
         return plate

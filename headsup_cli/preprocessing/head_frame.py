@@ -98,30 +98,50 @@ def find_head_frame_by_landmarks(
     return _frame_of(found, rough.template_scale, mesh, size, outlined)
 
 
-def glimpse_head_frame(
-    views: Sequence[RigView], mesh: HeadMesh, size: Size, masks: Silhouettes, detector: LandmarkDetector | None = None
-) -> HeadFrame | None:
-    """The head frame by the landmarks of a face that a first rough fit to the outlines leads to; None without one.
+@dataclass(frozen=True)
+class RoughFits:
+    """Fits of the template to silhouettes, from starts all around the likeliest up: good enough to look for a face."""
 
-    What it gives is as good as what the long way does, by `find_head_frame` and `find_head_frame_by_landmarks`, in a
-    part of the time.
+    views: Silhouettes  # those that show a subject
+    hull: Float64[np.ndarray, "n 3"]
+    coarse: HeadMesh
+    scored: tuple[tuple[float, Fit], ...]  # each with its mismatch
+    other_ups: tuple[Float64[np.ndarray, " 3"], ...]  # as likely, but not tried
 
-    Args:
-        views: The undistorted pictures, at any resolution.
-        mesh: The template.
-        size: Whether the rig's metres are metres.
-        masks: The silhouettes; views without any subject may be among them.
-        detector: Finds landmarks; headsup's own network by default.
-    """
+    def around(self, up: Float64[np.ndarray, " 3"]) -> list[tuple[float, Fit]]:
+        """The same from another up."""
+        return _fits_around(up, self.hull, self.views, self.coarse)
+
+
+def rough_fits(masks: Silhouettes, mesh: HeadMesh) -> RoughFits | None:
+    """Fit roughly; None where fewer than two masks show a subject."""
     used = np.flatnonzero(masks.masks.any((1, 2)))
     if len(used) < _MIN_VIEWS:
         return None
-    seen = masks[used]
-    starts = _fits_around(_expected_ups(seen)[0], _visual_hull(seen), seen, coarsened(mesh, _COARSE_CELL_M))
-    best = min(starts, key=_mismatch_of)[1]
+    views = masks[used]
+    up, *others = _expected_ups(views)
+    hull, coarse = _visual_hull(views), coarsened(mesh, _COARSE_CELL_M)
+    return RoughFits(views, hull, coarse, tuple(_fits_around(up, hull, views, coarse)), tuple(others))
+
+
+def glimpse_head_frame(
+    rough: RoughFits, views: Sequence[RigView], mesh: HeadMesh, size: Size, detector: LandmarkDetector | None = None
+) -> HeadFrame | None:
+    """The head frame by the landmarks of the face that the best rough fit leads to; None if it leads to none.
+
+    It is as good as by `find_head_frame` and `find_head_frame_by_landmarks`, in a part of the time.
+
+    Args:
+        rough: Fits to the silhouettes.
+        views: The undistorted pictures, at any resolution.
+        mesh: The template.
+        size: Whether the rig's metres are metres.
+        detector: Finds landmarks; headsup's own network by default.
+    """
+    best = min(rough.scored, key=_mismatch_of)[1]
     start = _rigid(best.rotation, best.translation)
     found = pose_from_landmarks(detector or NetworkDetector(), views, start, size, _ROUNDS_FROM_GLIMPSE)
-    return _frame_of(found, best.scale, mesh, size, masks) if found is not None and found.credible else None
+    return _frame_of(found, best.scale, mesh, size, rough.views) if found is not None and found.credible else None
 
 
 def _frame_of(
@@ -157,7 +177,7 @@ def head_frame_from_cameras(cam_from_rig: Float64[np.ndarray, "c 4 4"]) -> HeadF
     return HeadFrame(_rigid(rotation, centre), "cameras", np.ones(3), None)
 
 
-def find_head_frame(views: Silhouettes, mesh: HeadMesh) -> HeadFrame:
+def find_head_frame(views: Silhouettes, mesh: HeadMesh, rough: RoughFits | None = None) -> HeadFrame:
     """Fit the template to the silhouettes from many starts and return the frame of the best fit.
 
     The order of evidence for front against back: the outlines (nose and chin against the back of the head); where they
@@ -166,17 +186,16 @@ def find_head_frame(views: Silhouettes, mesh: HeadMesh) -> HeadFrame:
     Args:
         views: The silhouettes; views without any subject may be among them.
         mesh: The template, whose frame is the head frame by definition.
+        rough: What `rough_fits` gave, where that is known.
     """
-    used = np.flatnonzero(views.masks.any((1, 2)))
-    if len(used) < _MIN_VIEWS:
+    rough = rough or rough_fits(views, mesh)
+    if rough is None:
         logger.warning("fewer than %d masks show a subject: the head frame is rough", _MIN_VIEWS)
         return head_frame_from_cameras(views.cam_from_rig)
-    views = views[used]
-    hull, coarse = _visual_hull(views), coarsened(mesh, _COARSE_CELL_M)
-    fits: list[tuple[float, Fit]] = []
-    for likely_ups in (_expected_ups, _tilted_ups, _odd_ups):
-        for up in likely_ups(views):
-            fits += _fits_around(up, hull, views, coarse)
+    views, fits = rough.views, list(rough.scored)
+    for likely_ups in (rough.other_ups, _tilted_ups(views), _odd_ups(views)):
+        for up in likely_ups:
+            fits += rough.around(up)
         fits.sort(key=_mismatch_of)
         if fits[0][0] < _POOR_MISMATCH:
             break

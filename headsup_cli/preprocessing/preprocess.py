@@ -22,6 +22,7 @@ from headsup_cli.preprocessing.head_frame import (
     find_head_frame_by_landmarks,
     glimpse_head_frame,
     head_frame_from_cameras,
+    rough_fits,
 )
 from headsup_cli.preprocessing.inventory import take_inventory, with_left_out
 from headsup_cli.preprocessing.landmarks.detection import LandmarkDetector, NetworkDetector, RigView
@@ -222,13 +223,14 @@ def _head_frame(
     seen, mesh = _silhouettes(dump.cameras, pinholes, views), _fit_mesh(template)
     pictures = [RigView(view.image, pinholes[name].K, dump.cameras[name].cam_from_rig) for name, view in views.items()]
     if seen is None:
-        rough = head_frame_from_cameras(np.stack([dump.cameras[name].cam_from_rig for name in views]))
+        start = head_frame_from_cameras(np.stack([dump.cameras[name].cam_from_rig for name in views]))
     else:
-        glimpsed = glimpse_head_frame(pictures, mesh, dump.scale, seen, detector)
+        rough = rough_fits(seen, mesh)
+        glimpsed = None if rough is None else glimpse_head_frame(rough, pictures, mesh, dump.scale, detector)
         if glimpsed is not None:
             return glimpsed
-        rough = find_head_frame(seen, mesh)
-    return find_head_frame_by_landmarks(rough, pictures, mesh, dump.scale, seen, detector)
+        start = find_head_frame(seen, mesh, rough)
+    return find_head_frame_by_landmarks(start, pictures, mesh, dump.scale, seen, detector)
 
 
 def _silhouettes(

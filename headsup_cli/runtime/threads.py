@@ -39,6 +39,11 @@ def configure_threads(threads: int | None = None) -> None:
         sys.modules["torch"].set_num_threads(threads)
 
 
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def run_shared(work: Callable[[], None], threads: int) -> None:
     """Call `work` on `threads` threads at once, this one included, and return when every call has.
 

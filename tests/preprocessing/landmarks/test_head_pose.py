@@ -7,6 +7,7 @@ from headsup_cli.preprocessing.head_frame import (
     find_head_frame_by_landmarks,
     glimpse_head_frame,
     head_frame_from_cameras,
+    rough_fits,
 )
 from headsup_cli.preprocessing.landmarks.detection import NetworkDetector, RigView
 from headsup_cli.preprocessing.landmarks.head_pose import pose_from_landmarks
@@ -86,7 +87,7 @@ def test_a_head_is_found_by_pictures_and_cameras_alone(mesh, views):
 
 
 def test_a_face_is_glimpsed_behind_its_outlines(mesh, views, masks):
-    found = glimpse_head_frame(views, mesh, "metric", masks)
+    found = glimpse_head_frame(rough_fits(masks, mesh), views, mesh, "metric")
     turn_deg, move_m = _error(found)
     assert found.method == "landmarks"
     assert turn_deg < 5.0
@@ -96,10 +97,10 @@ def test_a_face_is_glimpsed_behind_its_outlines(mesh, views, masks):
 def test_nothing_is_glimpsed_where_no_face_is_seen(mesh, views, masks):
     rng = np.random.default_rng(0)
     noise = [view._replace(image=rng.integers(0, 255, view.image.shape, dtype=np.uint8)) for view in views]
-    assert glimpse_head_frame(noise, mesh, "metric", masks) is None
+    assert glimpse_head_frame(rough_fits(masks, mesh), noise, mesh, "metric") is None
     empty = [np.zeros((512, 384), np.float32)] * len(views)
     nobody = silhouettes([view.cam_from_rig for view in views], [view.K for view in views], empty)
-    assert glimpse_head_frame(views, mesh, "metric", nobody) is None
+    assert rough_fits(nobody, mesh) is None
 
 
 def test_a_rig_without_units_is_scaled_to_a_head(mesh, views):
